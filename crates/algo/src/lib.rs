@@ -1,0 +1,1 @@
+//! Pure objectives: advantage, ratio, surrogate, aggregate, KL, and the methods made of them.

@@ -1,0 +1,1 @@
+//! Checkpoints as the field writes them: Hugging Face directories and GGUF files.

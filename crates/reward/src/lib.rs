@@ -1,0 +1,1 @@
+//! Verifiers: what a completion is worth, or that it cannot be told.

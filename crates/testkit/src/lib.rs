@@ -1,0 +1,1 @@
+//! Golden loaders, gradient checks and fault injection for tests.

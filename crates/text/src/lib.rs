@@ -1,0 +1,1 @@
+//! Tokenizers, chat templates and the masks that come from them.
