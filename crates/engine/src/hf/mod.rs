@@ -1,1 +1,129 @@
 //! Checkpoints as the field writes them: Hugging Face directories and GGUF files.
+//!
+//! [`Checkpoint::open`] reads and checks everything but the weights themselves: configuration, tensor names, shapes and
+//! types, file sizes. [`Checkpoint::read`] then hands out one tensor at a time, so that loading needs no second copy of
+//! the model. [`save`] writes a directory that Hugging Face loads, tensor by tensor.
+//!
+//! Every byte is untrusted: counts and lengths are checked against the file before anything is allocated, and nothing here
+//! runs code from a file (there is no pickle reader).
+
+mod config;
+mod directory;
+mod file;
+mod safetensors;
+
+pub use config::config_json;
+
+use std::path::Path;
+
+use lapidary_core::{Kind, Problem, Result};
+use serde_json::Value;
+
+use crate::{ModelConfig, TensorSpec};
+
+/// A model on disk whose configuration and tensor list have been checked.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The model's shape; `eos` holds the end tokens of `config.json` and `generation_config.json`.
+    pub config: ModelConfig,
+    raw: Value,
+    generation: Option<Value>,
+    unused: Vec<String>,
+    weights: safetensors::Shards,
+}
+
+impl Checkpoint {
+    /// Opens a Hugging Face directory (`config.json` and `*.safetensors`).
+    ///
+    /// Every tensor that the configuration asks for is there with the right shape and a readable type afterwards. Fails
+    /// with [`Kind::Model`]: `M001` no such model, `M002` no weights, `M003` pickle, `M004` broken JSON, `M005` bad
+    /// configuration value, `M006` unknown family, `M007` a feature the engine does not compute, `M008` broken weights
+    /// file, `M009` broken shard index, `M010` missing tensor, `M011` wrong shape, `M012` unreadable number type.
+    pub fn open(path: &Path) -> Result<Self> {
+        let parts = directory::open(path)?;
+        let checkpoint = Self {
+            unused: unused(&parts.config, parts.weights.names()),
+            config: parts.config,
+            raw: parts.raw,
+            generation: parts.generation,
+            weights: parts.weights,
+        };
+        for spec in checkpoint.config.tensors() {
+            checkpoint.check(&spec)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// The tensor `spec.name` as f32 in row-major order. A wrong shape, a short file or a value that is not finite
+    /// (`M013`) is an error.
+    pub fn read(&self, spec: &TensorSpec) -> Result<Vec<f32>> {
+        self.check(spec)?;
+        let values = self.weights.read(&spec.name)?;
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(at) => Err(Problem::new(
+                Kind::Model,
+                "M013",
+                format!("tensor `{}` holds {} at element {at}", spec.name, values[at]),
+            )
+            .why("a model with a value that is not finite answers nothing but NaN")
+            .hint("take an earlier checkpoint, or download the file again")),
+        }
+    }
+
+    /// `config.json` as it was read, so that saving keeps the keys Lapidary does not know.
+    pub fn raw_config(&self) -> &Value {
+        &self.raw
+    }
+
+    /// `generation_config.json` as it was read, if there is one.
+    pub fn raw_generation_config(&self) -> Option<&Value> {
+        self.generation.as_ref()
+    }
+
+    /// The end tokens of `generation_config.json` alone (they are part of `config.eos` too).
+    pub fn generation_eos(&self) -> Vec<u32> {
+        self.generation.as_ref().map_or_else(Vec::new, |json| config::token_ids(json.get("eos_token_id")))
+    }
+
+    /// Tensors of the checkpoint that the model has no place for, sorted; known harmless ones are left out.
+    pub fn unused(&self) -> &[String] {
+        &self.unused
+    }
+
+    fn check(&self, spec: &TensorSpec) -> Result<()> {
+        let Some(found) = self.weights.shape(&spec.name) else {
+            return Err(Problem::new(
+                Kind::Model,
+                "M010",
+                format!("tensor `{}` is missing from the checkpoint", spec.name),
+            )
+            .why(format!("the configuration asks for it with shape {:?}", spec.shape))
+            .hint("a shard is missing, or config.json belongs to another model"));
+        };
+        if found != spec.shape {
+            return Err(Problem::new(
+                Kind::Model,
+                "M011",
+                format!("tensor `{}` has shape {found:?}, expected {:?}", spec.name, spec.shape),
+            )
+            .hint("config.json and the weights belong to different models"));
+        }
+        self.weights.check_type(&spec.name)
+    }
+}
+
+/// Names that no tensor of the model uses. Rotary tables and causal masks that old versions of transformers saved are
+/// recomputed, and a tied head is a copy of the embedding.
+fn unused<'a>(config: &ModelConfig, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let used: std::collections::HashSet<String> = config.tensors().into_iter().map(|spec| spec.name).collect();
+    let harmless = |name: &str| {
+        name.ends_with("rotary_emb.inv_freq")
+            || name.ends_with("self_attn.masked_bias")
+            || (config.tied && name == "lm_head.weight")
+    };
+    let mut out: Vec<String> =
+        names.filter(|name| !used.contains(*name) && !harmless(name)).map(str::to_string).collect();
+    out.sort_unstable();
+    out
+}
