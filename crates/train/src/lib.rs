@@ -1,1 +1,3 @@
 //! Recipes, stages, the loop, run directories, checkpoints, metrics, reports.
+
+pub mod recipe;

@@ -1,0 +1,484 @@
+//! From what was written to what makes sense: defaults, ranges, names, and keys that belong elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use lapidary_core::{Kind, Problem, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::nearest::{listed, nearest};
+use super::raw::{RawEval, RawHealth, RawRecipe, RawReward, RawStage, RawTask};
+use super::read::{Refusal, What};
+use super::tree::{Node, Tree};
+use super::*;
+
+/// Keys of a stage that only `kind = "rl"` has.
+const RL_ONLY: &[&str] = &[
+    "method",
+    "reward",
+    "samples_per_prompt",
+    "max_new_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "updates_per_rollout",
+    "truncated",
+    "health",
+];
+
+/// The limit on every count: far above any use, and a product of two still fits 64 bits.
+const MOST: u64 = 1 << 31;
+
+/// Checks the merged tree of the recipe at `path`.
+pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
+    let raw = RawRecipe::deserialize(&tree.root).map_err(|refusal| refused(tree, refusal, ""))?;
+    let raw_stages = raw.stage.unwrap_or_default();
+    if raw_stages.is_empty() {
+        return Err(Problem::new(Kind::Usage, "R004", "the recipe has no stage")
+            .at(tree.value_place("stage", "a `[[stage]]` belongs here"))
+            .hint("add `[[stage]]` with `kind = \"sft\"` or `kind = \"rl\"`; `recipes/quickstart.toml` has both"));
+    }
+    let stages: Vec<Stage> = raw_stages
+        .into_iter()
+        .enumerate()
+        .map(|(at, raw)| Checker { tree, table: format!("stage.{at}") }.stage(raw))
+        .collect::<Result<_>>()?;
+    let top = Checker { tree, table: String::new() };
+    let seed = raw.seed.unwrap_or(0);
+    let name = top.name(raw.name, path)?;
+    let model = top.model(raw.model)?;
+    let eval = Checker { tree, table: "eval".into() }.eval(raw.eval.unwrap_or_default(), &stages)?;
+    let checker = Checker { tree, table: "checkpoint".into() };
+    let raw_checkpoint = raw.checkpoint.unwrap_or_default();
+    let checkpoint = Checkpoint {
+        every: checker.count("every", raw_checkpoint.every, 50, 1)?,
+        keep: checker.count("keep", raw_checkpoint.keep, 2, 2)? as usize,
+    };
+    Ok(Recipe { seed, name, model, stages, eval, checkpoint })
+}
+
+/// Turns serde's refusal into a problem with a suggestion.
+fn refused(tree: &Tree, refusal: Refusal, table: &str) -> Problem {
+    let place = |label: String| match &refusal.span {
+        Some(span) => tree.place(span, label),
+        None => tree.value_place(table, label),
+    };
+    match &refusal.what {
+        What::UnknownKey { key, known } => unknown_key(key, known, place),
+        What::UnknownWord { word, known } => {
+            let close = nearest(word, known.iter().copied());
+            Problem::new(Kind::Usage, "R008", format!("`{word}` is not one of {}", listed(known.iter().copied())))
+                .at(place(close.map_or("not known".into(), |name| format!("did you mean `{name}`?"))))
+        }
+        What::WrongType { got, expected } => {
+            Problem::new(Kind::Usage, "R002", format!("{got} stands where {expected} belongs"))
+                .at(place(format!("expected {expected}")))
+        }
+        What::Other(message) => Problem::new(Kind::Usage, "R002", message.clone()).at(place(String::new())),
+    }
+}
+
+fn unknown_key(key: &str, known: &[&str], place: impl Fn(String) -> lapidary_core::Place) -> Problem {
+    let problem = Problem::new(Kind::Usage, "R003", format!("unknown key `{key}`"));
+    match renamed(key)
+        .filter(|(name, _)| known.contains(name))
+        .or_else(|| nearest(key, known.iter().copied()).map(|name| (name, "")))
+    {
+        Some((name, why)) => {
+            let problem = problem.at(place(format!("did you mean `{name}`?")));
+            if why.is_empty() { problem } else { problem.why(why) }
+        }
+        None => problem
+            .at(place("not a key of this table".into()))
+            .hint(format!("keys here are {}", listed(known.iter().copied()))),
+    }
+}
+
+/// Names that other tools use for one of our keys.
+fn renamed(key: &str) -> Option<(&'static str, &'static str)> {
+    Some(match key {
+        "lr" => ("learning_rate", ""),
+        "group_size" | "num_generations" | "n_samples_per_prompt" => ("samples_per_prompt", ""),
+        "batch_size" | "train_batch_size" | "per_device_train_batch_size" => (
+            "prompts_per_step",
+            "`batch_size` means prompts to some and completions to others; here a step is `prompts_per_step` × `samples_per_prompt` completions",
+        ),
+        "max_completion_length" | "max_tokens" | "max_response_length" => ("max_new_tokens", ""),
+        "max_steps" | "total_steps" => ("steps", ""),
+        "clip_grad" | "max_norm" => ("max_grad_norm", ""),
+        "lr_scheduler_type" | "scheduler" => ("schedule", ""),
+        "algorithm" | "algo" | "loss_type" => ("method", ""),
+        "dataset" | "data" => ("task", ""),
+        "stages" => ("stage", "every stage is written as its own `[[stage]]`"),
+        _ => return None,
+    })
+}
+
+/// Checks one table; knows its dotted path for the places of messages.
+pub(super) struct Checker<'a> {
+    pub tree: &'a Tree,
+    pub table: String,
+}
+
+impl Checker<'_> {
+    fn path(&self, key: &str) -> String {
+        if self.table.is_empty() { key.to_string() } else { format!("{}.{key}", self.table) }
+    }
+
+    fn wrong_value(
+        &self,
+        code: &'static str,
+        key: &str,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Problem {
+        Problem::new(Kind::Usage, code, message).at(self.tree.value_place(&self.path(key), label))
+    }
+
+    fn missing(&self, key: &str) -> Problem {
+        Problem::new(Kind::Usage, "R004", format!("the key `{key}` is missing"))
+            .at(self.tree.value_place(&self.table, format!("`{key}` belongs in this table")))
+    }
+
+    /// A whole number of at least `least`, or its default.
+    fn count(&self, key: &str, value: Option<u64>, default: u64, least: u64) -> Result<u64> {
+        let value = value.unwrap_or(default);
+        if value < least {
+            return Err(self.wrong_value(
+                "R006",
+                key,
+                format!("`{key}` is {value}"),
+                format!("must be {least} or more"),
+            ));
+        }
+        if value > MOST {
+            return Err(self.wrong_value(
+                "R006",
+                key,
+                format!("`{key}` is {value}"),
+                format!("must be {MOST} or less"),
+            ));
+        }
+        Ok(value)
+    }
+
+    /// A number for which `fits` holds, or its default.
+    fn number(&self, key: &str, value: Option<f64>, default: f64, fits: fn(f64) -> bool, range: &str) -> Result<f64> {
+        let value = value.unwrap_or(default);
+        if !fits(value) {
+            return Err(self.wrong_value("R006", key, format!("`{key}` is {value}"), format!("must be {range}")));
+        }
+        Ok(value)
+    }
+
+    fn name(&self, name: Option<String>, path: &Path) -> Result<String> {
+        let given = name.is_some();
+        let name =
+            name.unwrap_or_else(|| path.file_stem().map_or("run".into(), |stem| stem.to_string_lossy().into_owned()));
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !given {
+            let name: String = name.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+            return Ok(if name.starts_with('.') || name.is_empty() { format!("run{name}") } else { name });
+        }
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) || name.len() > 100 {
+            return Err(self
+                .wrong_value("R006", "name", format!("`{name}` cannot name a directory"), "this name")
+                .hint("use up to 100 letters, digits, `.`, `_` and `-`, not starting with `.`"));
+        }
+        Ok(name)
+    }
+
+    fn model(&self, model: Option<String>) -> Result<String> {
+        let model = model.ok_or_else(|| {
+            self.missing("model")
+                .hint("set `model = \"tiny\"`, or name a Hugging Face directory or a GGUF file: `--set model=DIR`")
+        })?;
+        let bare = !model.contains(['/', '\\', '.']);
+        if bare && !names::PRESETS.contains(&model.as_str()) && !Path::new(&model).exists() {
+            let label = match nearest(&model, names::PRESETS.iter().copied()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "neither a preset nor a path that exists".into(),
+            };
+            return Err(self.wrong_value("R013", "model", format!("there is no model `{model}`"), label).hint(
+                format!(
+                    "presets are {}; anything else is the path of a Hugging Face directory or a GGUF file",
+                    listed(names::PRESETS.iter().copied())
+                ),
+            ));
+        }
+        Ok(model)
+    }
+
+    fn stage(&self, raw: RawStage) -> Result<Stage> {
+        let kind =
+            raw.kind.clone().ok_or_else(|| self.missing("kind").hint("write `kind = \"sft\"` or `kind = \"rl\"`"))?;
+        match kind.as_str() {
+            "sft" => {
+                if let Some(key) = RL_ONLY.iter().find(|key| self.tree.get(&self.path(key)).is_some()) {
+                    return Err(self.misplaced(key));
+                }
+                let training = self.training(&raw, 2e-5, 1)?;
+                Ok(Stage::Sft(Sft { task: self.task(raw.task)?, training }))
+            }
+            "rl" => Ok(Stage::Rl(Box::new(self.rl(raw)?))),
+            other => {
+                let kinds = ["sft", "rl"];
+                let label = nearest(other, kinds)
+                    .map_or("not a kind of stage".into(), |name| format!("did you mean `{name}`?"));
+                Err(self
+                    .wrong_value("R008", "kind", format!("there is no kind of stage `{other}`"), label)
+                    .hint("kinds are `sft` (learn demonstrations) and `rl` (learn from rewards)"))
+            }
+        }
+    }
+
+    fn misplaced(&self, key: &str) -> Problem {
+        let place = self.tree.key_place(&self.path(key), "belongs to `kind = \"rl\"`");
+        let why = match key {
+            "max_new_tokens" | "temperature" | "top_k" | "top_p" | "samples_per_prompt" => {
+                "an sft stage samples nothing: it learns the completions of its task"
+            }
+            _ => "an sft stage learns the completions of its task by maximum likelihood; nothing is scored",
+        };
+        let hint = match key {
+            "max_new_tokens" | "temperature" => format!("remove it; for evaluation set `eval.{key}`"),
+            _ => "remove it, or make this stage `kind = \"rl\"`".to_string(),
+        };
+        Problem::new(Kind::Usage, "R007", format!("`{key}` does not apply to an sft stage"))
+            .at(place)
+            .why(why)
+            .hint(hint)
+    }
+
+    fn rl(&self, raw: RawStage) -> Result<Rl> {
+        let method = raw.method.clone().ok_or_else(|| {
+            self.missing("method").hint(format!("choose one of {}; see `lapidary methods`", listed(names::methods())))
+        })?;
+        let prompts = self.count("prompts_per_step", raw.prompts_per_step, 8, 1)?;
+        let updates = self.count("updates_per_rollout", raw.updates_per_rollout, 1, 1)?;
+        if updates > prompts {
+            return Err(self
+                .wrong_value(
+                    "R015",
+                    "updates_per_rollout",
+                    format!("{updates} updates cannot share {prompts} prompts"),
+                    format!("must be {prompts} or less"),
+                )
+                .why("each update learns from an equal share of the step's prompts, and a group is never split")
+                .hint(format!("set `prompts_per_step = {updates}` or more, or fewer updates")));
+        }
+        let probability = |p: f64| p > 0.0 && p <= 1.0;
+        Ok(Rl {
+            training: self.training(&raw, 1e-6, updates)?,
+            task: self.task(raw.task)?,
+            method,
+            rewards: self.rewards(raw.reward.map(|rewards| rewards.0))?,
+            samples_per_prompt: self.count("samples_per_prompt", raw.samples_per_prompt, 8, 1)? as usize,
+            max_new_tokens: self.count("max_new_tokens", raw.max_new_tokens, 256, 1)? as usize,
+            temperature: self.number(
+                "temperature",
+                raw.temperature,
+                1.0,
+                |t| t > 0.0 && t <= 100.0,
+                "above 0 and at most 100",
+            )? as f32,
+            top_k: self.count("top_k", raw.top_k, 0, 0)? as usize,
+            top_p: self.number("top_p", raw.top_p, 1.0, probability, "above 0 and at most 1")? as f32,
+            updates_per_rollout: updates as usize,
+            truncated: raw.truncated.unwrap_or_default(),
+            health: Checker { tree: self.tree, table: self.path("health") }.health(raw.health.unwrap_or_default())?,
+        })
+    }
+
+    fn training(&self, raw: &RawStage, learning_rate: f64, updates: u64) -> Result<Training> {
+        let steps = raw.steps.ok_or_else(|| self.missing("steps").hint("say how long the stage is: `steps = 100`"))?;
+        let steps = self.count("steps", Some(steps), 1, 1)?;
+        let warmup_steps = self.count("warmup_steps", raw.warmup_steps, 0, 0)?;
+        if warmup_steps > steps * updates {
+            let label = format!("must be {} or less", steps * updates);
+            return Err(self
+                .wrong_value("R006", "warmup_steps", format!("warm-up takes {warmup_steps} optimiser steps"), label)
+                .why(format!("the stage has {steps} steps of {updates} update(s) each")));
+        }
+        let decay = |beta: f64| (0.0..1.0).contains(&beta);
+        let norm = self.number("max_grad_norm", raw.max_grad_norm, 1.0, |x| x >= 0.0, "0 (never clip) or more")?;
+        Ok(Training {
+            steps,
+            prompts_per_step: self.count("prompts_per_step", raw.prompts_per_step, 8, 1)? as usize,
+            tokens_per_microbatch: self.count("tokens_per_microbatch", raw.tokens_per_microbatch, 8192, 1)? as usize,
+            learning_rate: self.number(
+                "learning_rate",
+                raw.learning_rate,
+                learning_rate,
+                |x| (0.0..=10.0).contains(&x),
+                "0 to 10",
+            )?,
+            schedule: raw.schedule.unwrap_or_default(),
+            warmup_steps,
+            weight_decay: self.number(
+                "weight_decay",
+                raw.weight_decay,
+                0.0,
+                |x| (0.0..=1e3).contains(&x),
+                "0 to 1000",
+            )?,
+            beta1: self.number("beta1", raw.beta1, 0.9, decay, "at least 0 and below 1")?,
+            beta2: self.number("beta2", raw.beta2, 0.999, decay, "at least 0 and below 1")?,
+            max_grad_norm: (norm > 0.0).then_some(norm),
+        })
+    }
+
+    fn health(&self, raw: RawHealth) -> Result<Health> {
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        Ok(Health {
+            window: self.count("window", raw.window, 10, 1)? as usize,
+            max_zero_std: self.number("max_zero_std", raw.max_zero_std, 0.9, share, "between 0 and 1")?,
+            min_entropy: self.number("min_entropy", raw.min_entropy, 0.01, |x| x >= 0.0, "0 or more")?,
+            max_length_drift: self.number("max_length_drift", raw.max_length_drift, 3.0, |x| x > 1.0, "above 1")?,
+            max_no_verdict: self.number("max_no_verdict", raw.max_no_verdict, 0.2, share, "between 0 and 1")?,
+        })
+    }
+
+    fn eval(&self, raw: RawEval, stages: &[Stage]) -> Result<Eval> {
+        let rl = stages.iter().rev().find_map(|stage| match stage {
+            Stage::Rl(rl) => Some(rl),
+            Stage::Sft(_) => None,
+        });
+        let task = match raw.task {
+            Some(task) => self.task(Some(task))?,
+            None => {
+                rl.map(|rl| &rl.task).or(stages.last().map(Stage::task)).cloned().ok_or_else(|| self.missing("task"))?
+            }
+        };
+        let reward = match raw.reward {
+            Some(reward) => self.reward(reward, "reward")?,
+            None => RewardChoice { name: "answer".into(), weight: 1.0, options: Map::new() },
+        };
+        let length = rl.map_or(256, |rl| rl.max_new_tokens) as u64;
+        Ok(Eval {
+            task,
+            reward,
+            prompts: self.count("prompts", raw.prompts, 200, 0)? as usize,
+            samples: self.count("samples", raw.samples, 1, 1)? as usize,
+            max_new_tokens: self.count("max_new_tokens", raw.max_new_tokens, length, 1)? as usize,
+            temperature: self.number(
+                "temperature",
+                raw.temperature,
+                0.0,
+                |t| (0.0..=100.0).contains(&t),
+                "between 0 (greedy) and 100",
+            )? as f32,
+            every: self.count("every", raw.every, 0, 0)?,
+        })
+    }
+
+    fn task(&self, raw: Option<RawTask>) -> Result<TaskChoice> {
+        let raw = raw.ok_or_else(|| {
+            self.missing("task").hint(format!("name one of {}, or a data file", listed(names::tasks())))
+        })?;
+        let (name, path, options, key) = match raw {
+            RawTask::Text(text) if looks_like_a_file(&text) => {
+                (String::new(), Some(PathBuf::from(text)), Map::new(), "task")
+            }
+            RawTask::Text(name) => (name, None, Map::new(), "task"),
+            RawTask::Table(mut table) => {
+                let name = self.text_of(&mut table, "task", "name")?;
+                let path = self.text_of(&mut table, "task", "path")?.map(PathBuf::from);
+                match (name, path) {
+                    (Some(name), None) => (name, None, table, "task.name"),
+                    (None, Some(path)) => (String::new(), Some(path), table, "task.path"),
+                    _ => {
+                        return Err(self
+                            .wrong_value("R011", "task", "a task has either a `name` or a `path`", "this table")
+                            .hint("write `{ name = \"chain-sum\" }` or `{ path = \"train.jsonl\" }`"));
+                    }
+                }
+            }
+        };
+        if path.is_none() && !names::tasks().contains(&name.as_str()) {
+            return Err(self.unknown("R011", "task", key, &name, &names::tasks()).hint(format!(
+                "tasks are {}; a data file ends in .jsonl, .jsonl.gz or .parquet",
+                listed(names::tasks())
+            )));
+        }
+        Ok(TaskChoice { name, path, options })
+    }
+
+    fn text_of(&self, table: &mut Map<String, Value>, key: &str, field: &str) -> Result<Option<String>> {
+        match table.shift_remove(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong_value(
+                "R002",
+                &format!("{key}.{field}"),
+                format!("`{field}` is {other}"),
+                "expected text in quotes",
+            )),
+        }
+    }
+
+    fn rewards(&self, raw: Option<Vec<RawReward>>) -> Result<Vec<RewardChoice>> {
+        let Some(raw) = raw else {
+            return Ok(vec![RewardChoice { name: "answer".into(), weight: 1.0, options: Map::new() }]);
+        };
+        if raw.is_empty() {
+            return Err(self.wrong_value(
+                "R012",
+                "reward",
+                "the list of rewards is empty",
+                "no reward: nothing to learn from",
+            ));
+        }
+        let listed =
+            matches!(self.tree.get(&self.path("reward")), Some(Node { value: super::tree::Value::List(_), .. }));
+        raw.into_iter()
+            .enumerate()
+            .map(|(at, reward)| {
+                self.reward(reward, &if listed { format!("reward.{at}") } else { "reward".to_string() })
+            })
+            .collect()
+    }
+
+    fn reward(&self, raw: RawReward, key: &str) -> Result<RewardChoice> {
+        let (name, weight, options, name_key) = match raw {
+            RawReward::Text(name) => (name, 1.0, Map::new(), key.to_string()),
+            RawReward::Table(mut table) => {
+                let name = self.text_of(&mut table, key, "name")?.ok_or_else(|| {
+                    self.wrong_value("R004", key, "the key `name` is missing", "`name` belongs in this table")
+                        .hint(format!("rewards are {}", listed(names::rewards())))
+                })?;
+                let weight = match table.shift_remove("weight") {
+                    None => 1.0,
+                    Some(weight) => weight.as_f64().filter(|weight| *weight != 0.0).ok_or_else(|| {
+                        self.wrong_value(
+                            "R006",
+                            &format!("{key}.weight"),
+                            format!("`weight` is {weight}"),
+                            "must be a number, not 0",
+                        )
+                    })?,
+                };
+                (name, weight, table, format!("{key}.name"))
+            }
+        };
+        if !names::rewards().contains(&name.as_str()) {
+            return Err(self.unknown("R012", "reward", &name_key, &name, &names::rewards()).hint(format!(
+                "rewards are {}; your own program is `{{ name = \"command\", … }}`",
+                listed(names::rewards())
+            )));
+        }
+        Ok(RewardChoice { name, weight, options })
+    }
+
+    fn unknown(&self, code: &'static str, what: &str, key: &str, name: &str, known: &[&str]) -> Problem {
+        let label = match nearest(name, known.iter().copied()) {
+            Some(close) => format!("did you mean `{close}`?"),
+            None => format!("not a {what} that Lapidary has"),
+        };
+        self.wrong_value(code, key, format!("there is no {what} `{name}`"), label)
+    }
+}
+
+fn looks_like_a_file(text: &str) -> bool {
+    text.contains(['/', '\\']) || [".jsonl", ".json", ".gz", ".parquet"].iter().any(|end| text.ends_with(end))
+}

@@ -1,0 +1,292 @@
+//! What may be written in a recipe: every key once, with its meaning, unit and default. Nothing here is checked yet.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::schema;
+
+/// A recipe: the whole of a run in one file. Paths are relative to the directory that the command is run in.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Lapidary recipe")]
+pub(super) struct RawRecipe {
+    /// The only source of randomness: initial weights, data order, procedural items, sampling. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Name of the run, and of its directory below `runs/`. Default: the name of the recipe's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The model to start from: a built-in preset (`tiny`, initialised from the seed), a Hugging Face directory, or a
+    /// GGUF file. No default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::model")]
+    pub model: Option<String>,
+    /// The stages of the run, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::stages")]
+    pub stage: Option<Vec<RawStage>>,
+    /// How the model is evaluated on held-out prompts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval: Option<RawEval>,
+    /// When checkpoints are written and how many are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<RawCheckpoint>,
+}
+
+/// One kind of work on the model. Keys marked (rl) belong to `kind = "rl"` only.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStage {
+    /// `sft`: learn the demonstrations of the task. `rl`: sample, score with the reward, learn by the method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::kind")]
+    pub kind: Option<String>,
+    /// Where prompts come from: a name of `lapidary tasks`, a table `{ name = …, option = … }`, or a data file as text or
+    /// as a table `{ path = … }`. No default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::task")]
+    pub task: Option<RawTask>,
+    /// How many steps; each uses `prompts_per_step` new prompts. No default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub steps: Option<u64>,
+    /// Prompts per step. Default 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub prompts_per_step: Option<u64>,
+    /// Most tokens (prompt and completion) that go through the model at once: the only memory knob. It never changes a
+    /// result. A single longer sequence goes alone. Default 8192.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub tokens_per_microbatch: Option<u64>,
+    /// Highest learning rate of AdamW. Default 2e-5 for sft, 1e-6 for rl.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub learning_rate: Option<f64>,
+    /// How the learning rate runs after warm-up: it stays, or falls to 0 at the last step along a line or half a cosine.
+    /// Default `constant`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<super::Schedule>,
+    /// Optimiser steps over which the learning rate rises from 0 to `learning_rate`. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_steps: Option<u64>,
+    /// Decoupled weight decay of AdamW, on matrices only. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub weight_decay: Option<f64>,
+    /// Decay of AdamW's first moment. Default 0.9.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub beta1: Option<f64>,
+    /// Decay of AdamW's second moment. Default 0.999.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub beta2: Option<f64>,
+    /// The gradient is scaled down to this global norm where it is larger; 0 never does. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub max_grad_norm: Option<f64>,
+    /// (rl) How rewards become an update: a name of `lapidary methods`. A table of the same name (`[stage.gspo]`)
+    /// overrides its defaults. No default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::method")]
+    pub method: Option<String>,
+    /// (rl) What a completion is worth: names of `lapidary rewards` or tables `{ name = …, weight = 1.0, option = … }`,
+    /// summed by weight. Default `["answer"]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::rewards")]
+    pub reward: Option<RawRewards>,
+    /// (rl) Completions sampled per prompt: the group. Default 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub samples_per_prompt: Option<u64>,
+    /// (rl) Longest completion, in tokens. Default 256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_new_tokens: Option<u64>,
+    /// (rl) Divisor of the logits while sampling and training. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub temperature: Option<f64>,
+    /// (rl) Sample among the likeliest so many tokens only; 0 is all. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<u64>,
+    /// (rl) Sample among the likeliest tokens that together reach this probability; 1 is all. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
+    pub top_p: Option<f64>,
+    /// (rl) Optimiser steps per batch of rollouts, each on an equal share of the prompts. Default 1: strictly on-policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub updates_per_rollout: Option<u64>,
+    /// (rl) What happens to completions that reach `max_new_tokens`: `penalise` scores them as they are, `mask` leaves
+    /// them out of the loss. Default `penalise`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<super::Truncated>,
+    /// (rl) When the run is called unhealthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<RawHealth>,
+}
+
+/// Thresholds of the health rules; each rule names its cause and the knob to turn.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHealth {
+    /// Steps in a row for which a rule must hold before it speaks. Default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub window: Option<u64>,
+    /// Largest share of groups whose rewards are all equal and teach nothing. Default 0.9.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_zero_std: Option<f64>,
+    /// Smallest mean entropy per token, in nats. Default 0.01.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub min_entropy: Option<f64>,
+    /// Largest factor by which the mean length may grow or shrink against the first steps. Default 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 1))]
+    pub max_length_drift: Option<f64>,
+    /// Largest share of completions that a reward gave no verdict on. Default 0.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_no_verdict: Option<f64>,
+}
+
+/// Evaluation on held-out prompts, before the first stage, during stages, and after each.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEval {
+    /// Task whose held-out prompts are used. Default: the task of the last rl stage, else of the last stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::task")]
+    pub task: Option<RawTask>,
+    /// Reward that says whether an answer is right. Default `answer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::reward")]
+    pub reward: Option<RawReward>,
+    /// Held-out prompts; 0 switches evaluation off. Default 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<u64>,
+    /// Answers per prompt. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub samples: Option<u64>,
+    /// Longest answer, in tokens. Default: that of the last rl stage, else 256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_new_tokens: Option<u64>,
+    /// Divisor of the logits; 0 takes the likeliest token always. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub temperature: Option<f64>,
+    /// Steps of a stage between evaluations; 0 evaluates between stages only. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
+}
+
+/// Checkpoints during a stage; one is always written at the end of a stage.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCheckpoint {
+    /// Steps between checkpoints. Default 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub every: Option<u64>,
+    /// How many of the newest checkpoints stay on disk, at least 2 so that a torn one has a predecessor. Default 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2))]
+    pub keep: Option<u64>,
+}
+
+/// A task as written: text, or a table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(super) enum RawTask {
+    Text(String),
+    Table(Map<String, Value>),
+}
+
+/// A reward as written: text, or a table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(super) enum RawReward {
+    Text(String),
+    Table(Map<String, Value>),
+}
+
+/// One reward, or a list of them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(super) struct RawRewards(pub Vec<RawReward>);
+
+/// Visits text or a table, keeping serde's positions (an untagged enum would lose them).
+struct TextOrTable(&'static str);
+
+enum Either {
+    Text(String),
+    Table(Map<String, Value>),
+}
+
+impl<'de> Visitor<'de> for TextOrTable {
+    type Value = Either;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Either, E> {
+        Ok(Either::Text(text.into()))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Either, A::Error> {
+        Ok(Either::Table(Map::deserialize(MapAccessDeserializer::new(map))?))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawTask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match deserializer.deserialize_any(TextOrTable("the name of a task, a data file, or a table"))? {
+            Either::Text(text) => RawTask::Text(text),
+            Either::Table(table) => RawTask::Table(table),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawReward {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match deserializer.deserialize_any(TextOrTable("the name of a reward, or a table"))? {
+            Either::Text(text) => RawReward::Text(text),
+            Either::Table(table) => RawReward::Table(table),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawRewards {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = RawRewards;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a reward, a table, or a list of them")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawRewards, E> {
+                Ok(RawRewards(vec![RawReward::Text(text.into())]))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawRewards, A::Error> {
+                let table = Map::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawRewards(vec![RawReward::Table(table)]))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<RawRewards, A::Error> {
+                let mut rewards = Vec::new();
+                while let Some(reward) = list.next_element()? {
+                    rewards.push(reward);
+                }
+                Ok(RawRewards(rewards))
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
+    }
+}

@@ -1,0 +1,177 @@
+//! The complete recipe as TOML.
+
+use serde_json::{Map, Value, json};
+
+use super::{Health, Recipe, RewardChoice, Rl, Stage, TaskChoice, Training};
+
+/// A table of the document: its header, its dotted path, and its keys in order.
+struct Section {
+    header: String,
+    path: String,
+    entries: Vec<(&'static str, Value)>,
+}
+
+impl Section {
+    fn new(header: &str, path: String, entries: Vec<(&'static str, Value)>) -> Self {
+        Self { header: header.into(), path, entries }
+    }
+}
+
+/// The whole document.
+pub(super) fn document(recipe: &Recipe) -> String {
+    let mut out = String::new();
+    for section in sections(recipe) {
+        if !section.header.is_empty() {
+            out.push_str(&format!("\n{}\n", section.header));
+        }
+        for (key, value) in section.entries {
+            out.push_str(&format!("{key} = {}\n", render(&value)));
+        }
+    }
+    out
+}
+
+/// Every key with its dotted path and its value as TOML.
+pub(super) fn leaves(recipe: &Recipe) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for Section { path, entries, .. } in sections(recipe) {
+        for (key, value) in entries {
+            let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+            out.push((path, render(&value)));
+        }
+    }
+    out
+}
+
+fn sections(recipe: &Recipe) -> Vec<Section> {
+    let mut sections = vec![Section::new(
+        "",
+        String::new(),
+        vec![("seed", json!(recipe.seed)), ("name", json!(recipe.name)), ("model", json!(recipe.model))],
+    )];
+    for (at, stage) in recipe.stages.iter().enumerate() {
+        let path = format!("stage.{at}");
+        let mut entries = vec![("kind", json!(stage.kind())), ("task", task(stage.task()))];
+        match stage {
+            Stage::Sft(sft) => {
+                training(&mut entries, &sft.training);
+                sections.push(Section::new("[[stage]]", path, entries));
+            }
+            Stage::Rl(rl) => {
+                rl_entries(&mut entries, rl);
+                training(&mut entries, &rl.training);
+                sections.push(Section::new("[[stage]]", path.clone(), entries));
+                sections.push(Section::new("[stage.health]", format!("{path}.health"), health(&rl.health)));
+            }
+        }
+    }
+    let eval = &recipe.eval;
+    sections.push(Section::new(
+        "[eval]",
+        "eval".into(),
+        vec![
+            ("task", task(&eval.task)),
+            ("reward", reward(&eval.reward)),
+            ("prompts", json!(eval.prompts)),
+            ("samples", json!(eval.samples)),
+            ("max_new_tokens", json!(eval.max_new_tokens)),
+            ("temperature", float32(eval.temperature)),
+            ("every", json!(eval.every)),
+        ],
+    ));
+    sections.push(Section::new(
+        "[checkpoint]",
+        "checkpoint".into(),
+        vec![("every", json!(recipe.checkpoint.every)), ("keep", json!(recipe.checkpoint.keep))],
+    ));
+    sections
+}
+
+fn rl_entries(entries: &mut Vec<(&'static str, Value)>, rl: &Rl) {
+    entries.extend([
+        ("method", json!(rl.method)),
+        ("reward", Value::Array(rl.rewards.iter().map(reward).collect())),
+        ("samples_per_prompt", json!(rl.samples_per_prompt)),
+        ("max_new_tokens", json!(rl.max_new_tokens)),
+        ("temperature", float32(rl.temperature)),
+        ("top_k", json!(rl.top_k)),
+        ("top_p", float32(rl.top_p)),
+        ("updates_per_rollout", json!(rl.updates_per_rollout)),
+        ("truncated", json!(rl.truncated)),
+    ]);
+}
+
+fn training(entries: &mut Vec<(&'static str, Value)>, training: &Training) {
+    entries.extend([
+        ("steps", json!(training.steps)),
+        ("prompts_per_step", json!(training.prompts_per_step)),
+        ("tokens_per_microbatch", json!(training.tokens_per_microbatch)),
+        ("learning_rate", json!(training.learning_rate)),
+        ("schedule", json!(training.schedule)),
+        ("warmup_steps", json!(training.warmup_steps)),
+        ("weight_decay", json!(training.weight_decay)),
+        ("beta1", json!(training.beta1)),
+        ("beta2", json!(training.beta2)),
+        ("max_grad_norm", json!(training.max_grad_norm.unwrap_or(0.0))),
+    ]);
+}
+
+fn health(health: &Health) -> Vec<(&'static str, Value)> {
+    vec![
+        ("window", json!(health.window)),
+        ("max_zero_std", json!(health.max_zero_std)),
+        ("min_entropy", json!(health.min_entropy)),
+        ("max_length_drift", json!(health.max_length_drift)),
+        ("max_no_verdict", json!(health.max_no_verdict)),
+    ]
+}
+
+fn task(task: &TaskChoice) -> Value {
+    let mut table = Map::new();
+    match &task.path {
+        Some(path) => table.insert("path".into(), json!(path)),
+        None => table.insert("name".into(), json!(task.name)),
+    };
+    table.extend(task.options.clone());
+    Value::Object(table)
+}
+
+fn reward(reward: &RewardChoice) -> Value {
+    let mut table = Map::new();
+    table.insert("name".into(), json!(reward.name));
+    table.insert("weight".into(), json!(reward.weight));
+    table.extend(reward.options.clone());
+    Value::Object(table)
+}
+
+/// A 32-bit float as the shortest decimal that gives it back, not as the 64-bit number nearest to it.
+fn float32(number: f32) -> Value {
+    json!(number.to_string().parse::<f64>().unwrap_or(f64::from(number)))
+}
+
+/// A value as TOML, tables inline.
+fn render(value: &Value) -> String {
+    match value {
+        Value::Null => "\"\"".into(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) if !number.is_f64() => whole.to_string(),
+            (_, Some(real)) if real != 0.0 && real.abs() < 1e-3 => format!("{real:e}"),
+            (_, Some(real)) => toml::Value::Float(real).to_string(),
+            _ => number.to_string(),
+        },
+        Value::String(text) => toml::Value::String(text.clone()).to_string(),
+        Value::Array(values) => format!("[{}]", values.iter().map(render).collect::<Vec<_>>().join(", ")),
+        Value::Object(table) if table.is_empty() => "{}".into(),
+        Value::Object(table) => {
+            let entry = |(key, value): (&String, &Value)| format!("{} = {}", render_key(key), render(value));
+            format!("{{ {} }}", table.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn render_key(key: &str) -> String {
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    // A quoted key must stay on one line, which TOML's basic string with JSON's escapes does.
+    if bare { key.to_string() } else { json!(key).to_string() }
+}
