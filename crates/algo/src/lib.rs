@@ -1,1 +1,47 @@
-//! Pure objectives: advantage, ratio, surrogate, aggregate, KL, and the methods made of them.
+//! Pure objectives: a method is four choices and a few numbers.
+//!
+//! ```text
+//! advantage × ratio × surrogate × aggregate   (+ KL to a reference, + entropy bonus)
+//! ```
+//! Every loss here is a function of per-token quantities of sampled tokens, so a loss is answered as a number together
+//! with its closed-form derivative by each log-probability and entropy ([`Objective::loss`]); no tensor is ever seen.
+//! Storage is `f32`, arithmetic is `f64`. There are no files, clocks, threads or random numbers in this crate.
+//!
+//! The methods are rows of a registry ([`methods()`]), one file each under `methods/`.
+//!
+//! ```
+//! use lapidary_algo::method;
+//! let grpo = method("grpo").expect("registered");
+//! let objective = (grpo.defaults)();
+//! // Four answers to one prompt, two of them right.
+//! let advantages = objective.advantages(&[Some(1.0), Some(0.0), Some(0.0), Some(1.0)], &[0, 0, 0, 0]);
+//! assert!((advantages.per_row[0] - 0.866024).abs() < 1e-6);
+//! ```
+
+mod advantage;
+mod aggregate;
+mod kl;
+mod loss;
+mod metrics;
+mod objective;
+mod overrides;
+mod page;
+mod ratio;
+mod shaping;
+mod surrogate;
+#[cfg(test)]
+mod testing;
+
+pub mod methods;
+
+pub use advantage::{Advantage, Advantages, rewards_vary};
+pub use aggregate::{Aggregate, Normaliser};
+pub use kl::{Kl, KlEstimator};
+pub use loss::{LossBatch, LossOutput};
+pub use methods::{Method, MethodKind, Source, method, methods};
+pub use metrics::{LossMetrics, Metric, metric, metrics};
+pub use objective::Objective;
+pub use overrides::{AdvantageName, InvalidSetting, Overrides, SurrogateName};
+pub use ratio::Ratio;
+pub use shaping::{Overlong, overlong_penalty};
+pub use surrogate::Surrogate;

@@ -1,0 +1,64 @@
+//! REINFORCE with the mean of the step as baseline.
+//!
+//! ```text
+//! A_i = r_i − mean_j r_j                                (j over all answers of the step)
+//! L   = −(1/N) Σ_i Σ_t m_it · A_i · log π_θ(y_it)
+//! ```
+//! Williams 1992, "Simple statistical gradient-following algorithms", §5 (the reinforcement baseline); for language models
+//! Ahmadian et al., arXiv 2402.14740, §3. The baseline needs no state: it comes from the step itself. It includes the
+//! answer's own reward, which scales the expected gradient by `1 − 1/B` and changes nothing else. A running mean of
+//! earlier steps would be state that a resumed run has to carry, for no gain at the batch sizes of today.
+//!
+//! Coordinates: `batch_mean × token (reported only) × reinforce × seq_mean_token_sum`.
+
+use super::{Method, MethodKind, Source, Suggestion};
+use crate::{Advantage, Aggregate, Kl, Objective, Ratio, Surrogate};
+
+pub(super) const METHOD: Method = Method {
+    name: "reinforce",
+    title: "REINFORCE",
+    paper: "Williams 1992, §5; for language models Ahmadian et al. 2024, arXiv 2402.14740, §3",
+    equation: "A_i = r_i − mean of the step\nL = −(1/N) Σ_i Σ_t m_it · A_i · log π(y_it)",
+    summary: "The plain score-function gradient with one baseline for the whole step.",
+    when: "One answer per prompt, or as the simplest thing that should work. Use one update per rollout: there is no \
+           correction for stale answers.",
+    differs: "`rloo` and the GRPO family compare an answer with answers to the same prompt; here an easy prompt's answers \
+              all look good and a hard one's all look bad, which is noise. Nothing is clipped.",
+    kind: MethodKind::Single,
+    defaults,
+    sources: &[
+        Source {
+            key: "advantage",
+            source: "Williams 1992, §5: any baseline keeps the gradient unbiased; `raw` has none",
+        },
+        Source { key: "surrogate", source: "Williams 1992, eq. 4" },
+        Source { key: "aggregate", source: "arXiv 2402.14740, eq. 4: the log-probability of the whole answer" },
+        Source { key: "kl_coefficient", source: "off: verifiable rewards need no anchor (arXiv 2503.14476, §2.3)" },
+        Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
+        Source { key: "entropy_coefficient", source: "off: Williams' estimator has none" },
+        Source { key: "dynamic_sampling", source: "off: a step's baseline gives every answer an advantage" },
+        Source { key: "overlong_share", source: "off: part of DAPO" },
+    ],
+    suggestions: &[
+        Suggestion { key: "updates_per_rollout", value: 1.0, source: "the estimator is exact on policy only" },
+        Suggestion {
+            key: "learning_rate",
+            value: 1e-6,
+            source: "slime and verl recipes for models of billions of weights",
+        },
+    ],
+};
+
+fn defaults() -> Objective {
+    Objective {
+        advantage: Advantage::BatchMean,
+        ratio: Ratio::Token,
+        surrogate: Surrogate::Reinforce,
+        aggregate: Aggregate::SeqMeanTokenSum,
+        length_constant: None,
+        kl: Kl::OFF,
+        entropy_coefficient: 0.0,
+        dynamic_sampling: false,
+        overlong: None,
+    }
+}

@@ -1,0 +1,59 @@
+//! RLOO: REINFORCE with the other answers to the prompt as baseline.
+//!
+//! ```text
+//! A_i = r_i − 1/(G−1) Σ_{j≠i} r_j = G/(G−1) · (r_i − mean_group r)
+//! L   = −(1/N) Σ_i Σ_t m_it · A_i · log π_θ(y_it)
+//! ```
+//! Ahmadian et al., arXiv 2402.14740, eq. 8; Kool et al. 2019. Leaving the answer itself out of its baseline keeps the
+//! gradient unbiased. The original puts the KL to the reference into the reward; with verifiable rewards it is off, and
+//! `kl_coefficient` adds it to the loss instead.
+//!
+//! Coordinates: `leave_one_out × token (reported only) × reinforce × seq_mean_token_sum`.
+
+use super::{Method, MethodKind, Source, Suggestion};
+use crate::{Advantage, Aggregate, Kl, Objective, Ratio, Surrogate};
+
+pub(super) const METHOD: Method = Method {
+    name: "rloo",
+    title: "RLOO (REINFORCE leave-one-out)",
+    paper: "Ahmadian et al. 2024, arXiv 2402.14740, eq. 8",
+    equation: "A_i = r_i − 1/(G−1) Σ_{j≠i} r_j\nL = −(1/N) Σ_i Σ_t m_it · A_i · log π(y_it)",
+    summary: "Each answer is compared with the other answers to the same prompt; unbiased, nothing clipped.",
+    when: "On-policy training with small groups: one update per rollout, `samples_per_prompt` from 2 to 8.",
+    differs: "`dr_grpo` has the same advantage up to the factor G/(G−1), but clips, so it allows several updates per \
+              rollout, and divides by a constant length. `grpo` also divides by the group's standard deviation.",
+    kind: MethodKind::Group { min_samples: 2 },
+    defaults,
+    sources: &[
+        Source { key: "advantage", source: "arXiv 2402.14740, eq. 8" },
+        Source { key: "surrogate", source: "arXiv 2402.14740, §3: no clipping is needed on policy" },
+        Source { key: "aggregate", source: "arXiv 2402.14740, eq. 4: the log-probability of the whole answer" },
+        Source {
+            key: "kl_coefficient",
+            source: "off for verifiable rewards (arXiv 2503.14476, §2.3); the paper has a KL in the reward",
+        },
+        Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
+        Source { key: "entropy_coefficient", source: "off in the paper" },
+        Source { key: "dynamic_sampling", source: "off: part of DAPO" },
+        Source { key: "overlong_share", source: "off: part of DAPO" },
+    ],
+    suggestions: &[
+        Suggestion { key: "samples_per_prompt", value: 4.0, source: "arXiv 2402.14740, §4: k = 2 and 4" },
+        Suggestion { key: "updates_per_rollout", value: 1.0, source: "the estimator is exact on policy only" },
+        Suggestion { key: "learning_rate", value: 1e-6, source: "arXiv 2402.14740, appendix; TRL's RLOOConfig" },
+    ],
+};
+
+fn defaults() -> Objective {
+    Objective {
+        advantage: Advantage::LeaveOneOut,
+        ratio: Ratio::Token,
+        surrogate: Surrogate::Reinforce,
+        aggregate: Aggregate::SeqMeanTokenSum,
+        length_constant: None,
+        kl: Kl::OFF,
+        entropy_coefficient: 0.0,
+        dynamic_sampling: false,
+        overlong: None,
+    }
+}

@@ -1,0 +1,58 @@
+//! SFT: maximum likelihood of demonstrations.
+//!
+//! ```text
+//! L = −(1/Σm) Σ_it m_it · log π_θ(y_it | x_i, y_i<t)
+//! ```
+//! The demonstration's tokens are trained, the prompt's are not. Every token weighs the same over the whole optimiser
+//! step, not over a micro-batch: a mean of micro-batch means weighs tokens of short micro-batches more.
+//!
+//! Coordinates: `– × – × nll × token_mean`.
+
+use super::{Method, MethodKind, Source, Suggestion};
+use crate::{Advantage, Aggregate, Kl, Objective, Ratio, Surrogate};
+
+pub(super) const METHOD: Method = Method {
+    name: "sft",
+    title: "Supervised fine-tuning",
+    paper: "Ouyang et al. 2022, InstructGPT, arXiv 2203.02155, §3.5",
+    equation: "L = −(1/Σm) Σ_it m_it · log π(y_it | x_i, y_i<t)",
+    summary: "Raises the likelihood of demonstrations, token by token.",
+    when: "Before RL, so that a sampled answer is right now and then: a policy that is never right gets no gradient from \
+           rewards. Also to teach a format.",
+    differs: "Learns from text that others wrote, not from the policy's own answers, so nothing pushes wrong answers down. \
+              As a loss it is `reinforce` with every advantage 1 on given text.",
+    kind: MethodKind::Supervised,
+    defaults,
+    sources: &[
+        Source { key: "surrogate", source: "maximum likelihood" },
+        Source {
+            key: "aggregate",
+            source: "Hugging Face Trainer and TRL: token mean over the optimiser step (`num_items_in_batch`)",
+        },
+        Source {
+            key: "kl_coefficient",
+            source: "off in the usual recipes; above 0 it holds the policy near its start",
+        },
+        Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
+        Source { key: "entropy_coefficient", source: "off in the usual recipes" },
+    ],
+    suggestions: &[Suggestion {
+        key: "learning_rate",
+        value: 2e-5,
+        source: "TRL's SFTConfig default; small models from scratch want 1e-3",
+    }],
+};
+
+fn defaults() -> Objective {
+    Objective {
+        advantage: Advantage::Raw,
+        ratio: Ratio::Token,
+        surrogate: Surrogate::Nll,
+        aggregate: Aggregate::TokenMean,
+        length_constant: None,
+        kl: Kl::OFF,
+        entropy_coefficient: 0.0,
+        dynamic_sampling: false,
+        overlong: None,
+    }
+}

@@ -1,0 +1,133 @@
+//! Page: a method's documentation, made from its registry line so that it cannot disagree with the code.
+
+use std::fmt::Write;
+
+use lapidary_core::{Ragged, Want};
+
+use crate::loss::LossBatch;
+use crate::methods::{Method, MethodKind};
+use crate::metrics::{LossMetrics, Metric, RowSums, metrics};
+
+/// The metrics of a run in which everything that can be seen is seen.
+pub(crate) fn metrics_of(method: &Method) -> Vec<&'static Metric> {
+    let objective = (method.defaults)();
+    let mask: Ragged<bool> = [vec![true]].into_iter().collect();
+    let logp = mask.like(0.0_f32);
+    let supervised = method.kind == MethodKind::Supervised;
+    let batch = LossBatch {
+        mask: &mask,
+        logp_old: None,
+        logp_rollout: (!supervised).then_some(&logp),
+        logp_reference: Some(&logp),
+        advantages: &[0.0],
+        want: Want { entropy: true },
+    };
+    let mut seen = LossMetrics::for_batch(&objective, &batch);
+    seen.push(RowSums { tokens: 1.0, ..RowSums::default() });
+    let mut names: Vec<&str> = seen.finish().into_iter().map(|(name, _)| name).collect();
+    if !supervised {
+        names.extend(objective.advantages(&[Some(0.0)], &[0]).metrics().into_iter().map(|(name, _)| name));
+    }
+    metrics().iter().filter(|metric| names.contains(&metric.name)).collect()
+}
+
+pub(crate) fn page_of(method: &Method) -> String {
+    let mut page = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(
+        page,
+        "# {}\n\n<!-- Made from the registry in `crates/algo`; `cargo test -p lapidary-algo` says how to renew it. -->\n\n\
+         `method = \"{}\"` · {}\n\n{}\n\n```text\n{}\n```\n\n{}\n\n## When to use it\n\n{}\n\n## How it differs\n\n{}\n\n",
+        method.title,
+        method.name,
+        method.paper,
+        method.summary,
+        method.equation,
+        needs(method.kind),
+        method.when,
+        method.differs,
+    );
+    settings(&mut page, method);
+    stage_values(&mut page, method);
+    metrics_table(&mut page, method);
+    page
+}
+
+fn needs(kind: MethodKind) -> String {
+    match kind {
+        MethodKind::Supervised => "Learns from demonstrations (`kind = \"sft\"`).".into(),
+        MethodKind::Single => "Learns from rewards; any `samples_per_prompt` (`kind = \"rl\"`).".into(),
+        MethodKind::Group { min_samples } => {
+            format!("Learns from rewards; needs `samples_per_prompt` of at least {min_samples} (`kind = \"rl\"`).")
+        }
+    }
+}
+
+fn settings(page: &mut String, method: &Method) {
+    let _ = write!(
+        page,
+        "## Defaults\n\nEach can be changed in `[stage.{}]`.\n\n| key | default | source |\n|---|---|---|\n",
+        method.name
+    );
+    for (key, value) in (method.defaults)().settings().entries() {
+        let source = method.sources.iter().find(|source| source.key == key).map_or("", |source| source.source);
+        let _ = writeln!(page, "| `{key}` | `{value}` | {source} |");
+    }
+}
+
+fn stage_values(page: &mut String, method: &Method) {
+    let _ = write!(
+        page,
+        "\nValues of the stage that go with it. Learning rates are those of models with billions of weights; small models \
+         want larger ones.\n\n| key | value | source |\n|---|---|---|\n"
+    );
+    for suggestion in method.suggestions {
+        let _ = writeln!(page, "| `{}` | `{}` | {} |", suggestion.key, shown(suggestion.value), suggestion.source);
+    }
+}
+
+/// As a person would write it: `0.0003` but `1e-6`.
+pub(crate) fn shown(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-4 { format!("{value:e}") } else { value.to_string() }
+}
+
+fn metrics_table(page: &mut String, method: &Method) {
+    page.push_str(
+        "\n## Metrics\n\n`kl` appears with a reference, `sampling/…` where the sampler's log-probabilities are kept.\n\n\
+         | metric | what it is | good | bad |\n|---|---|---|---|\n",
+    );
+    for metric in method.metrics() {
+        let cells = [metric.what, metric.good, metric.bad].map(|cell| cell.replace('|', "\\|"));
+        let _ = writeln!(page, "| `{}` | {} |", metric.name, cells.join(" | "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::methods;
+
+    /// Run with `LAPIDARY_RENEW=1` to write the pages anew.
+    #[test]
+    fn the_pages_in_the_docs_are_those_of_the_registry() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/methods");
+        for method in methods() {
+            let path = folder.join(format!("{}.md", method.name));
+            if std::env::var_os("LAPIDARY_RENEW").is_some() {
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(&path, method.page()).unwrap();
+            }
+            let written = std::fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
+            assert_eq!(written, method.page(), "{} is stale: LAPIDARY_RENEW=1 cargo test", path.display());
+        }
+    }
+
+    #[test]
+    fn every_setting_has_a_source_and_every_source_a_setting() {
+        for method in methods() {
+            let settings: Vec<&str> = (method.defaults)().settings().entries().iter().map(|entry| entry.0).collect();
+            let sources: Vec<&str> = method.sources.iter().map(|source| source.key).collect();
+            assert_eq!(settings, sources, "{}", method.name);
+            assert!(method.sources.iter().all(|source| !source.source.is_empty()));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Fixtures and finite differences for the tests of this crate.
