@@ -1,3 +1,4 @@
 //! Recipes, stages, the loop, run directories, checkpoints, metrics, reports.
 
+pub mod metrics;
 pub mod recipe;

@@ -1,0 +1,283 @@
+//! What every number of a run is, in which unit, and what good and bad look like.
+//!
+//! One table feeds the report, the documentation and the command line. Names follow TRL's where TRL has one.
+
+use std::sync::LazyLock;
+
+/// A named number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name in `metrics.jsonl`; `<name>` stands for the label of a reward.
+    pub name: &'static str,
+    /// A few words for the head of a chart.
+    pub title: &'static str,
+    /// The unit: `nats per token`, `tokens`, `share`, or empty.
+    pub unit: &'static str,
+    /// What it is.
+    pub what: &'static str,
+    /// What it looks like in a healthy run.
+    pub good: &'static str,
+    /// What it looks like in a sick one, and what to do.
+    pub bad: &'static str,
+}
+
+/// Every metric: those that the algorithms report, then those of the loop and of evaluation.
+pub fn catalogue() -> &'static [Metric] {
+    static ALL: LazyLock<Vec<Metric>> = LazyLock::new(|| {
+        let of_algorithms = lapidary_algo::metrics().iter().map(|metric| {
+            let heading = HEADINGS.iter().find(|(name, ..)| *name == metric.name);
+            let (title, unit) = heading.map_or((metric.name, ""), |(_, title, unit)| (*title, *unit));
+            Metric { name: metric.name, title, unit, what: metric.what, good: metric.good, bad: metric.bad }
+        });
+        of_algorithms.chain(METRICS.iter().copied()).collect()
+    });
+    &ALL
+}
+
+/// The metric that a name of `metrics.jsonl` belongs to: `rewards/answer/mean` is `rewards/<name>/mean`.
+pub fn describe(name: &str) -> Option<&'static Metric> {
+    catalogue().iter().find(|metric| match metric.name.split_once("<name>") {
+        None => metric.name == name,
+        Some((before, after)) => {
+            name.len() > before.len() + after.len() && name.starts_with(before) && name.ends_with(after)
+        }
+    })
+}
+
+const fn metric(
+    name: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    what: &'static str,
+    good: &'static str,
+    bad: &'static str,
+) -> Metric {
+    Metric { name, title, unit, what, good, bad }
+}
+
+/// Title and unit of the metrics that `lapidary_algo` describes.
+const HEADINGS: &[(&str, &str, &str)] = &[
+    ("loss", "Loss", ""),
+    ("policy_loss", "Policy term of the loss", ""),
+    ("entropy", "Entropy", "nats per token"),
+    ("kl", "KL to the reference", "nats per token"),
+    ("approx_kl", "Distance moved in a step", "nats per token"),
+    ("ratio/mean", "Importance ratio, mean", ""),
+    ("ratio/min", "Importance ratio, smallest", ""),
+    ("ratio/max", "Importance ratio, largest", ""),
+    ("clip_ratio/low_mean", "Clipped below", "share"),
+    ("clip_ratio/high_mean", "Clipped above", "share"),
+    ("clip_ratio/region_mean", "Clipped", "share"),
+    ("clip_ratio/dual_mean", "Clipped by the dual bound", "share"),
+    ("clip_ratio/sequence_mean", "Answers clipped", "share"),
+    ("sampling/logp_difference/mean", "Sampler against trainer, mean", "nats"),
+    ("sampling/logp_difference/max", "Sampler against trainer, largest", "nats"),
+    ("sampling/mismatch_k1", "Sampler against trainer, signed", "nats per token"),
+    ("sampling/mismatch_k3", "Sampler against trainer, KL", "nats per token"),
+    ("reward", "Reward", ""),
+    ("reward_std", "Reward spread", ""),
+    ("frac_reward_zero_std", "Prompts without contrast", "share"),
+    ("frac_no_verdict", "Answers without a verdict", "share"),
+];
+
+const METRICS: &[Metric] = &[
+    metric(
+        "rewards/<name>/mean",
+        "One reward, mean",
+        "",
+        "mean of one of the rewards, before its weight",
+        "rises, or stays at its best",
+        "falls while `reward` rises: the other rewards are bought with this one; change the weights",
+    ),
+    metric(
+        "rewards/<name>/std",
+        "One reward, spread",
+        "",
+        "standard deviation of one of the rewards over all answers of the step",
+        "above 0 while there is something to learn",
+        "0: this reward tells no answer from another and only shifts the sum",
+    ),
+    metric(
+        "completions/mean_length",
+        "Length of answers",
+        "tokens",
+        "mean number of tokens of an answer",
+        "settles at what the task needs",
+        "climbs or falls while accuracy is flat: length is being rewarded, by the reward or by the aggregation",
+    ),
+    metric(
+        "completions/min_length",
+        "Shortest answer",
+        "tokens",
+        "number of tokens of the shortest answer",
+        "steady",
+        "1: some answers are empty",
+    ),
+    metric(
+        "completions/max_length",
+        "Longest answer",
+        "tokens",
+        "number of tokens of the longest answer",
+        "below `max_new_tokens`",
+        "always `max_new_tokens`: see `completions/clipped_ratio`",
+    ),
+    metric(
+        "completions/mean_terminated_length",
+        "Length of finished answers",
+        "tokens",
+        "mean number of tokens of the answers that ended by themselves",
+        "close to `completions/mean_length`",
+        "far below it: the cut ones are a class of their own",
+    ),
+    metric(
+        "completions/min_terminated_length",
+        "Shortest finished answer",
+        "tokens",
+        "number of tokens of the shortest answer that ended by itself",
+        "steady",
+        "1: some answers are empty",
+    ),
+    metric(
+        "completions/max_terminated_length",
+        "Longest finished answer",
+        "tokens",
+        "number of tokens of the longest answer that ended by itself",
+        "well below `max_new_tokens`",
+        "close to `max_new_tokens`: the limit is about to cut good answers",
+    ),
+    metric(
+        "completions/clipped_ratio",
+        "Answers cut off",
+        "share",
+        "share of answers that ran into `max_new_tokens`",
+        "near 0",
+        "rises: answers do not fit or do not end; raise `max_new_tokens`, or train longer on demonstrations first",
+    ),
+    metric(
+        "grad_norm",
+        "Gradient norm",
+        "",
+        "global norm of the gradient before it is clipped to `max_grad_norm`",
+        "steady, with a few spikes",
+        "grows step by step, or spikes with `loss`: lower `learning_rate` or `max_grad_norm`. 0: nothing is learned",
+    ),
+    metric(
+        "weight_norm",
+        "Weight norm",
+        "",
+        "global norm of the weights after the step",
+        "changes by parts per thousand",
+        "grows by percents: `learning_rate` is too high for post-training",
+    ),
+    metric(
+        "learning_rate",
+        "Learning rate",
+        "",
+        "learning rate of the step's last update",
+        "follows the schedule of the recipe",
+        "0 before the end: the schedule is shorter than the run",
+    ),
+    metric(
+        "num_tokens",
+        "Tokens learned from",
+        "tokens",
+        "tokens that forward and backward passes of training have seen so far, prompts included",
+        "grows evenly",
+        "grows ever faster: answers get longer",
+    ),
+    metric(
+        "mean_token_accuracy",
+        "Demonstration tokens guessed",
+        "share",
+        "sft: share of the demonstration's tokens that are the model's likeliest choice",
+        "rises",
+        "1 on few demonstrations: they are being memorised",
+    ),
+    metric(
+        "eval/accuracy",
+        "Held-out accuracy",
+        "share",
+        "share of held-out prompts answered correctly, of those that got a verdict",
+        "rises, beyond the 95 % interval of where it began",
+        "flat or falling while `reward` rises: the gain does not carry over to prompts that were not trained on",
+    ),
+    metric(
+        "eval/accuracy_low",
+        "Held-out accuracy, lower end",
+        "share",
+        "lower end of the 95 % interval of `eval/accuracy`",
+        "rises",
+        "far below `eval/accuracy`: evaluate on more prompts",
+    ),
+    metric(
+        "eval/accuracy_high",
+        "Held-out accuracy, upper end",
+        "share",
+        "upper end of the 95 % interval of `eval/accuracy`",
+        "rises",
+        "far above `eval/accuracy`: evaluate on more prompts",
+    ),
+    metric(
+        "eval/reward",
+        "Held-out reward",
+        "",
+        "mean score of the answers to held-out prompts",
+        "rises with `reward`",
+        "flat while `reward` rises: overfitting to the training prompts",
+    ),
+    metric(
+        "eval/mean_length",
+        "Held-out length",
+        "tokens",
+        "mean number of tokens of an answer to a held-out prompt",
+        "settles",
+        "climbs while `eval/accuracy` does not",
+    ),
+    metric(
+        "eval/clipped_ratio",
+        "Held-out answers cut off",
+        "share",
+        "share of held-out answers that ran into `max_new_tokens`",
+        "near 0",
+        "above a few percent: accuracy is held down by the limit; raise `max_new_tokens`",
+    ),
+    metric(
+        "eval/frac_no_verdict",
+        "Held-out answers without a verdict",
+        "share",
+        "share of held-out answers that the reward could not judge; accuracy is over the others",
+        "0",
+        "above 0: the verifier fails; the reasons are in `evaluations/`",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_says_something_and_has_its_own_name() {
+        for (at, metric) in catalogue().iter().enumerate() {
+            for text in [metric.title, metric.what, metric.good, metric.bad] {
+                assert!(!text.is_empty() && !text.contains("  "), "{}: `{text}`", metric.name);
+            }
+            assert!(catalogue()[..at].iter().all(|other| other.name != metric.name), "{} twice", metric.name);
+            assert_eq!(describe(metric.name), Some(metric));
+        }
+    }
+
+    #[test]
+    fn every_metric_of_an_algorithm_has_a_heading_and_every_heading_a_metric() {
+        let described: Vec<_> = lapidary_algo::metrics().iter().map(|metric| metric.name).collect();
+        assert_eq!(HEADINGS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(), described);
+    }
+
+    #[test]
+    fn labels_of_rewards_are_filled_in() {
+        assert_eq!(describe("rewards/answer/mean").unwrap().name, "rewards/<name>/mean");
+        assert_eq!(describe("rewards/a/b/std").unwrap().name, "rewards/<name>/std");
+        assert_eq!(describe("rewards//mean"), None);
+        assert_eq!(describe("rewards/mean"), None);
+        assert_eq!(describe("made_up"), None);
+    }
+}
