@@ -11,8 +11,10 @@ mod config;
 mod directory;
 mod file;
 mod safetensors;
+mod save;
 
 pub use config::config_json;
+pub use save::save;
 
 use std::path::Path;
 

@@ -160,6 +160,7 @@ impl Shard {
 }
 
 /// Bytes per number and their decoder.
+#[allow(clippy::type_complexity)]
 fn codec(dtype: Dtype) -> Option<(usize, fn(&[u8], &mut Vec<f32>))> {
     match dtype {
         Dtype::F32 => Some((4, decode_f32)),

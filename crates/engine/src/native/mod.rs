@@ -1,1 +1,400 @@
 //! Our own forward and backward pass on the CPU.
+//!
+//! Weights live in one flat array, packed for the one matrix kernel (`gemm`); every sum runs in an order that depends on the
+//! data alone. Hence: sampler, scorer and trainer give the same bits for a token, whatever the batch, the threads, or the
+//! split between prompt and completion; and the accumulated gradient is the same bits however micro-batches are cut.
+
+mod attention;
+mod backward;
+mod choose;
+mod gemm;
+mod layout;
+mod net;
+mod optimizer;
+mod rope;
+mod row;
+mod sample;
+mod simd;
+mod tape;
+mod threads;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::hf::Checkpoint;
+use crate::{Engine, ModelConfig, Sample, SampleRequest, Update, UpdateStats};
+use backward::{Gradient, KEPT_LOGITS_BYTES, Work};
+use lapidary_core::{Key, Kind, Problem, Purpose, Result, TokenBatch, TokenGrads, TokenStats, Want};
+use layout::{Layout, Slot, Widths};
+use net::Net;
+use rope::Rope;
+use tape::{Tape, Targets};
+use threads::Threads;
+
+pub use simd::Isa;
+
+/// A decoder on the CPU that scores, samples and learns.
+pub struct Native {
+    config: ModelConfig,
+    /// `config.json` as it was read, so that saving keeps what we do not use.
+    raw_config: serde_json::Value,
+    raw_generation: Option<serde_json::Value>,
+    widths: Widths,
+    layout: Layout,
+    flat: Vec<f32>,
+    isa: Isa,
+    threads: Threads,
+    rope: RwLock<Arc<Rope>>,
+    version: u64,
+    /// Buffers of scoring, lent to one caller at a time.
+    scoring: Mutex<Tape>,
+    learning: Option<Box<Learning>>,
+}
+
+/// What only training needs; made at the first `accumulate`.
+#[derive(Default)]
+struct Learning {
+    gradient: Gradient,
+    /// First and second moments of AdamW.
+    moments: [Vec<f32>; 2],
+    /// Optimiser steps since the moments were zero.
+    steps: u64,
+    /// Transposed packing of every matrix, and whether it is that of the current weights.
+    transposed: Vec<f32>,
+    transposed_is_fresh: bool,
+    tape: Tape,
+    work: Work,
+    logits: Vec<f32>,
+}
+
+impl Native {
+    /// Reads a checkpoint. `threads` = 0 means one per core; the results do not depend on it.
+    pub fn open(path: &Path, threads: usize) -> Result<Self> {
+        Self::from_checkpoint(&Checkpoint::open(path)?, threads)
+    }
+
+    /// Reads the weights of an opened checkpoint.
+    pub fn from_checkpoint(checkpoint: &Checkpoint, threads: usize) -> Result<Self> {
+        let mut native = Self::empty(checkpoint.config.clone(), checkpoint.raw_config().clone(), threads)?;
+        native.raw_generation = checkpoint.raw_generation_config().cloned();
+        native.read_weights(checkpoint)?;
+        Ok(native)
+    }
+
+    /// A model that starts from nothing: matrices are normal with deviation 0.02, those that write to the residual stream
+    /// 0.02/√(2·layers) (Radford et al. 2019, §2.3), norms are 1, biases 0; all from the seed.
+    pub fn initialise(config: ModelConfig, seed: u64, threads: usize) -> Result<Self> {
+        let raw = crate::hf::config_json(&config);
+        let mut native = Self::empty(config, raw, threads)?;
+        let root = Key::new(seed, Purpose::Initialise);
+        let residual = 0.02 / ((2 * native.config.layers) as f64).sqrt();
+        for slot in native.layout.slots() {
+            for part in slot.parts() {
+                let key = root.at_name(&part.name);
+                let len = native.len_of(&part.name);
+                let draw = |deviation: f64| (0..len as u64).map(|i| (key.at(i).normal() * deviation) as f32).collect();
+                let values: Vec<f32> = match &slot {
+                    Slot::Vector(_) if part.name.ends_with("bias") => vec![0.0; len],
+                    Slot::Vector(_) => vec![1.0; len],
+                    _ if part.name.ends_with("o_proj.weight") || part.name.ends_with("down_proj.weight") => {
+                        draw(residual)
+                    }
+                    _ => draw(0.02),
+                };
+                slot.write(&mut native.flat, part, &values);
+            }
+        }
+        Ok(native)
+    }
+
+    fn empty(config: ModelConfig, raw_config: serde_json::Value, threads: usize) -> Result<Self> {
+        let layout = Layout::of(&config);
+        Ok(Self {
+            widths: Widths::of(&config),
+            flat: vec![0.0; layout.len],
+            layout,
+            raw_config,
+            raw_generation: None,
+            isa: Isa::detect(),
+            threads: Threads::new(threads)?,
+            rope: RwLock::new(Arc::new(Rope::new(&config, config.context.min(512)))),
+            version: 0,
+            scoring: Mutex::default(),
+            learning: None,
+            config,
+        })
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Uses another instruction set of this machine; results may differ in the last bits.
+    pub fn use_isa(&mut self, isa: Isa) {
+        self.isa = isa;
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.threads.count()
+    }
+
+    /// A copy of the weights as a model of its own that only scores and samples: the frozen reference of a KL term.
+    pub fn frozen(&self) -> Result<Self> {
+        let mut copy = Self::empty(self.config.clone(), self.raw_config.clone(), self.threads.count())?;
+        copy.flat.copy_from_slice(&self.flat);
+        copy.version = self.version;
+        copy.isa = self.isa;
+        Ok(copy)
+    }
+
+    fn len_of(&self, name: &str) -> usize {
+        let specs = self.config.tensors();
+        specs.iter().find(|s| s.name == name).map_or(0, |s| s.shape.iter().product())
+    }
+
+    fn read_weights(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let specs = self.config.tensors();
+        for slot in self.layout.slots() {
+            for part in slot.parts() {
+                if let Some(spec) = specs.iter().find(|s| s.name == part.name) {
+                    slot.write(&mut self.flat, part, &checkpoint.read(spec)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Angles for at least `length` positions.
+    fn rope(&self, length: usize) -> Arc<Rope> {
+        let current = self.rope.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if current.length() >= length {
+            return current;
+        }
+        let longer = Arc::new(Rope::new(&self.config, length.next_power_of_two().min(self.config.context.max(length))));
+        *self.rope.write().unwrap_or_else(PoisonError::into_inner) = longer.clone();
+        longer
+    }
+
+    fn net<'a>(&'a self, rope: &'a Rope) -> Net<'a> {
+        Net { c: &self.config, w: self.widths, layout: &self.layout, flat: &self.flat, isa: self.isa, rope }
+    }
+
+    /// Refuses ids that the embedding does not have, and rows beyond the context.
+    fn check(&self, batch: &TokenBatch) -> Result<()> {
+        if let Some(id) = batch.tokens.flat().iter().find(|id| **id as usize >= self.config.vocabulary) {
+            return Err(outside_vocabulary(*id, self.config.vocabulary));
+        }
+        if let Some((row, n)) = batch.tokens.lengths().enumerate().find(|(_, n)| *n > self.config.context) {
+            let context = self.config.context;
+            return Err(Problem::new(
+                Kind::Data,
+                "N004",
+                format!("row {row} has {n} tokens but the model's context is {context}"),
+            )
+            .hint("shorten the row or use a model with a longer context"));
+        }
+        Ok(())
+    }
+}
+
+/// A token id that the model has no embedding for.
+fn outside_vocabulary(id: u32, vocabulary: usize) -> Problem {
+    Problem::new(Kind::Data, "N005", format!("token id {id} is outside the model's vocabulary of {vocabulary}"))
+        .hint("use the tokenizer that belongs to the model")
+}
+
+fn longest(batch: &TokenBatch) -> usize {
+    batch.tokens.lengths().max().unwrap_or(0)
+}
+
+impl Engine for Native {
+    fn model(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn score(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
+        self.check(batch)?;
+        let rope = self.rope(longest(batch));
+        let net = self.net(&rope);
+        let targets = Targets::of(batch);
+        let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
+        net.forward(&self.threads, batch, false, &mut tape);
+        let found = net.statistics(&self.threads, &targets, &tape.stream, want, &mut Vec::new(), None);
+        Ok(tape::spread(batch, &targets, &found))
+    }
+
+    fn accumulate(
+        &mut self,
+        batch: &TokenBatch,
+        want: Want,
+        objective: &mut dyn FnMut(&TokenStats) -> Result<TokenGrads>,
+    ) -> Result<()> {
+        self.check(batch)?;
+        let mut learning = self.learning.take().unwrap_or_default();
+        let result = self.accumulate_into(batch, want, objective, &mut learning);
+        self.learning = Some(learning);
+        result
+    }
+
+    fn step(&mut self, update: &Update) -> Result<UpdateStats> {
+        let mut learning = self.learning.take().unwrap_or_default();
+        learning.prepare(&self.layout);
+        learning.gradient.merge_tied_rows(&self.layout);
+        let result = optimizer::step(&self.layout, &self.threads, self.isa, update, &mut self.flat, &mut learning);
+        if result.is_ok() {
+            self.version += 1;
+        }
+        self.learning = Some(learning);
+        result
+    }
+
+    fn clear_gradient(&mut self) {
+        if let Some(learning) = &mut self.learning {
+            learning.gradient.flat.fill(0.0);
+            learning.gradient.tied_rows.clear();
+        }
+    }
+
+    fn sample(&self, requests: &[SampleRequest], progress: &(dyn Fn(usize) + Sync)) -> Result<Vec<Vec<Sample>>> {
+        let length = requests.iter().map(|r| r.prompt.len() + r.max_new_tokens).max().unwrap_or(0);
+        let rope = self.rope(length.min(self.config.context));
+        sample::sample(self.net(&rope), &self.threads, requests, progress)
+    }
+
+    fn save_model(&self, directory: &Path) -> Result<()> {
+        let tensors = self.config.tensors().into_iter().map(|spec| {
+            let values = self.tensor(&self.flat, &spec.name, spec.shape.iter().product());
+            (spec, values)
+        });
+        crate::hf::save(directory, &self.raw_config, self.raw_generation.as_ref(), tensors)
+    }
+
+    fn save_optimizer(&self, directory: &Path) -> Result<()> {
+        optimizer::save(self, directory)
+    }
+
+    fn restore(&mut self, model_directory: &Path, optimizer_directory: &Path) -> Result<()> {
+        self.read_weights(&Checkpoint::open(model_directory)?)?;
+        optimizer::restore(self, optimizer_directory)
+    }
+
+    fn reset_optimizer(&mut self) {
+        if let Some(learning) = &mut self.learning {
+            learning.moments.iter_mut().for_each(|m| m.fill(0.0));
+            learning.steps = 0;
+        }
+    }
+}
+
+impl Native {
+    /// A tensor of the checkpoint out of an array that is laid out as the weights.
+    fn tensor(&self, flat: &[f32], name: &str, len: usize) -> Vec<f32> {
+        for slot in self.layout.slots() {
+            if let Some(part) = slot.parts().iter().find(|p| p.name == name) {
+                return slot.read(flat, part, len);
+            }
+        }
+        unreachable!("{name} is a tensor of the model, and every one has a slot")
+    }
+
+    /// The accumulated gradient of a tensor, row-major, for tests and diagnosis; zeros before any `accumulate`.
+    pub fn gradient(&self, name: &str) -> Vec<f32> {
+        let len = self.len_of(name);
+        let Some(learning) = &self.learning else { return vec![0.0; len] };
+        let mut all = Gradient { flat: learning.gradient.flat.clone(), tied_rows: learning.gradient.tied_rows.clone() };
+        all.merge_tied_rows(&self.layout);
+        self.tensor(&all.flat, name, len)
+    }
+
+    fn accumulate_into(
+        &self,
+        batch: &TokenBatch,
+        want: Want,
+        objective: &mut dyn FnMut(&TokenStats) -> Result<TokenGrads>,
+        learning: &mut Learning,
+    ) -> Result<()> {
+        learning.prepare(&self.layout);
+        learning.refresh_transposed(&self.layout, &self.threads, &self.flat);
+        let rope = self.rope(longest(batch));
+        let net = self.net(&rope);
+        let targets = Targets::of(batch);
+        net.forward(&self.threads, batch, true, &mut learning.tape);
+        let keep = targets.len() * self.widths.vocabulary * 4 <= KEPT_LOGITS_BYTES;
+        let logits = keep.then_some(&mut learning.logits);
+        let found = net.statistics(&self.threads, &targets, &learning.tape.stream, want, &mut Vec::new(), logits);
+        let stats = tape::spread(batch, &targets, &found);
+        let grads = objective(&stats)?;
+        assert!(grads.logp.same_shape(&batch.tokens), "the objective answers one derivative per token");
+        let answers: Vec<_> = targets
+            .token
+            .iter()
+            .zip(&found)
+            .map(|(&at, (d, _))| {
+                (*d, grads.logp.flat()[at], grads.entropy.as_ref().map_or(0.0, |entropy| entropy.flat()[at]))
+            })
+            .collect();
+        let logits = keep.then_some(&mut learning.logits);
+        net.backward(
+            &self.threads,
+            batch,
+            &targets,
+            &answers,
+            &mut learning.tape,
+            logits,
+            &learning.transposed,
+            &mut learning.work,
+            &mut learning.gradient,
+        );
+        Ok(())
+    }
+}
+
+impl Learning {
+    /// Makes the arrays that training needs.
+    fn prepare(&mut self, layout: &Layout) {
+        let [first, second] = &mut self.moments;
+        for array in [&mut self.gradient.flat, first, second] {
+            array.resize(layout.len, 0.0);
+        }
+        self.transposed.resize(layout.transposed_len, 0.0);
+    }
+
+    /// Packs every matrix the other way round, for derivatives with respect to inputs.
+    fn refresh_transposed(&mut self, layout: &Layout, threads: &Threads, flat: &[f32]) {
+        if self.transposed_is_fresh {
+            return;
+        }
+        let slots = layout.slots();
+        let matrices: Vec<_> = slots
+            .iter()
+            .filter_map(|slot| match slot {
+                Slot::Matrix(m) => Some(*m),
+                _ => None,
+            })
+            .collect();
+        let tasks: Vec<(usize, usize)> = matrices
+            .iter()
+            .enumerate()
+            .flat_map(|(i, m)| (0..m.inputs.div_ceil(simd::LANES)).map(move |panel| (i, panel)))
+            .collect();
+        let out = threads::Shared::new(&mut self.transposed);
+        threads.each(tasks.len(), |task| {
+            let (matrix, panel) = (matrices[tasks[task].0], tasks[task].1);
+            let len = matrix.outputs * simd::LANES;
+            let at = matrix.transposed.start + panel * len;
+            // SAFETY: every panel of every matrix is one task.
+            let out = unsafe { out.part(at..at + len) };
+            layout::transpose(matrix, &flat[matrix.at.clone()], panel, out);
+        });
+        self.transposed_is_fresh = true;
+    }
+}

@@ -1,0 +1,307 @@
+//! Causal attention of one head over packed keys and values, and its derivatives.
+//!
+//! Keys are packed as the columns of a matrix, `[keys/16][head][16]`, values row by row, `[keys][padded head]`. Scores are
+//! chains over the head's width, the weighted sum is one chain over ascending keys, the softmax sums by position: a query
+//! gives the same bits alone against a cache or in a block of a training batch, where later keys add exact zeros.
+
+use super::gemm::{Product, product};
+use super::row;
+use super::simd::{Isa, LANES, padded};
+
+/// Queries of a block; 8 register tiles.
+pub(crate) const QUERIES: usize = 48;
+
+/// Length of the packed keys of one head: whole panels.
+pub(crate) fn keys_len(keys: usize, head: usize) -> usize {
+    padded(keys) * head
+}
+
+/// Writes key `position` into packed keys.
+pub(crate) fn put_key(packed: &mut [f32], head: usize, position: usize, key: &[f32]) {
+    let base = position / LANES * head * LANES + position % LANES;
+    for (d, value) in key.iter().enumerate() {
+        packed[base + d * LANES] = *value;
+    }
+}
+
+/// Working memory of one thread.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// `[queries][head]`, already scaled by 1/√head.
+    pub q: Vec<f32>,
+    pub scores: Vec<f32>,
+    /// `[queries][padded head]`.
+    pub out: Vec<f32>,
+    d_scores: Vec<f32>,
+    d_out: Vec<f32>,
+    q_padded: Vec<f32>,
+    value_panels: Vec<f32>,
+    key_rows: Vec<f32>,
+    d_q: Vec<f32>,
+    d_k: Vec<f32>,
+    d_v: Vec<f32>,
+}
+
+pub(crate) fn grow(v: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if v.len() < len {
+        v.resize(len, 0.0);
+    }
+    &mut v[..len]
+}
+
+/// Some consecutive keys and values of one head; all but the last segment hold whole panels of 16 keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Segment<'a> {
+    pub count: usize,
+    pub keys: &'a [f32],
+    pub values: &'a [f32],
+}
+
+/// Attends `m` scaled queries in `scratch.q` to the keys of `segments`, one after another; query `i` sees the first `live(i)`.
+/// Leaves the outputs in `scratch.out` and tells `(row, max, 1/sum)` of every softmax.
+pub(crate) fn attend(
+    isa: Isa,
+    m: usize,
+    head: usize,
+    segments: &[Segment<'_>],
+    live: impl Fn(usize) -> usize,
+    scratch: &mut Scratch,
+    mut tell: impl FnMut(usize, f32, f32),
+) {
+    let keys = segments.iter().map(|s| s.count).sum();
+    let (width, stride) = (padded(head), padded(keys));
+    assert!(m <= QUERIES && scratch.q.len() >= m * head);
+    let scores = grow(&mut scratch.scores, m * stride);
+    let out = grow(&mut scratch.out, m * width);
+    let mut first = 0;
+    for s in segments {
+        assert!(first % LANES == 0 && s.keys.len() >= keys_len(s.count, head) && s.values.len() >= s.count * width);
+        // SAFETY: the asserts and the two `grow` bound every address the strides reach; all buffers are distinct.
+        unsafe {
+            product(
+                isa,
+                Product {
+                    m,
+                    panels: padded(s.count) / LANES,
+                    k: head,
+                    a: scratch.q.as_ptr(),
+                    a_row: head,
+                    a_k: 1,
+                    b: s.keys.as_ptr(),
+                    b_panel: head * LANES,
+                    b_k: LANES,
+                    c: scores.as_mut_ptr().add(first),
+                    c_row: stride,
+                    c_panel: LANES,
+                    accumulate: false,
+                },
+            );
+        }
+        first += s.count;
+    }
+    let mut inverse = [0.0f32; QUERIES];
+    for (i, inverse) in inverse.iter_mut().enumerate().take(m) {
+        assert!((1..=keys).contains(&live(i)));
+        // SAFETY: a row of scores holds `stride` values and live(i) ≤ keys ≤ stride.
+        let (max, sum) = unsafe { row::softmax(isa, stride, live(i), scores[i * stride..].as_mut_ptr()) };
+        *inverse = 1.0 / sum;
+        tell(i, max, *inverse);
+    }
+    let mut first = 0;
+    for s in segments {
+        // SAFETY: as above; a segment's values hold `count` rows of `width`.
+        unsafe {
+            product(
+                isa,
+                Product {
+                    m,
+                    panels: width / LANES,
+                    k: s.count,
+                    a: scores.as_ptr().add(first),
+                    a_row: stride,
+                    a_k: 1,
+                    b: s.values.as_ptr(),
+                    b_panel: LANES,
+                    b_k: width,
+                    c: out.as_mut_ptr(),
+                    c_row: width,
+                    c_panel: LANES,
+                    accumulate: first > 0,
+                },
+            );
+        }
+        first += s.count;
+    }
+    for (line, inverse) in out.chunks_exact_mut(width).zip(inverse) {
+        // SAFETY: a row of `out` holds `width` values.
+        unsafe { row::scale(isa, width, line.as_ptr(), inverse, line.as_mut_ptr()) };
+    }
+}
+
+/// Rows of one sequence inside larger `[tokens, stride]` arrays.
+#[derive(Clone, Copy)]
+pub(crate) struct Sequence<'a> {
+    /// `[tokens][stride]` q, k, v after rotation.
+    pub qkv: &'a [f32],
+    pub qkv_stride: usize,
+    pub tokens: usize,
+    /// Width of one head.
+    pub head: usize,
+    /// Where k of key head 0 starts in a row, and v.
+    pub k_at: usize,
+    pub v_at: usize,
+    /// Query heads that share a key head.
+    pub group: usize,
+}
+
+impl Sequence<'_> {
+    fn row(&self, token: usize, at: usize) -> &[f32] {
+        &self.qkv[token * self.qkv_stride + at..][..self.head]
+    }
+
+    /// Packs the keys of key head `kv` and copies its values.
+    pub fn pack(&self, kv: usize, keys: &mut Vec<f32>, values: &mut Vec<f32>) {
+        let width = padded(self.head);
+        keys.clear();
+        keys.resize(keys_len(self.tokens, self.head), 0.0);
+        values.clear();
+        values.resize(self.tokens * width, 0.0);
+        for t in 0..self.tokens {
+            put_key(keys, self.head, t, self.row(t, self.k_at + kv * self.head));
+            values[t * width..][..self.head].copy_from_slice(self.row(t, self.v_at + kv * self.head));
+        }
+    }
+
+    /// Fills `out` with the scaled queries `from..to` of query head `h`.
+    pub fn queries(&self, h: usize, from: usize, to: usize, out: &mut Vec<f32>) {
+        let scale = scale(self.head);
+        out.clear();
+        for t in from..to {
+            out.extend(self.row(t, h * self.head).iter().map(|x| x * scale));
+        }
+    }
+
+    /// Derivatives of key head `kv` and of the query heads that share it, added to nothing: every value of the q, k and v
+    /// columns of these heads in `d_qkv` is written.
+    ///
+    /// `statistic(h, t)` is the `(max, 1/sum)` that [`attend`] told; `output` and `d_output` are `[tokens][out_stride]`.
+    ///
+    /// # Safety
+    /// `d_qkv` must be valid for `tokens × qkv_stride` values, and no other thread may touch these columns.
+    pub unsafe fn backward(
+        &self,
+        isa: Isa,
+        kv: usize,
+        statistic: impl Fn(usize, usize) -> (f32, f32),
+        output: &[f32],
+        d_output: &[f32],
+        out_stride: usize,
+        d_qkv: *mut f32,
+        keys: &[f32],
+        scratch: &mut Scratch,
+    ) {
+        let (head, width, tokens) = (self.head, padded(self.head), self.tokens);
+        let full = padded(tokens);
+        // Values as columns for dP = dO·Vᵀ, keys as rows for dQ = dS·K.
+        let value_panels = grow(&mut scratch.value_panels, keys_len(tokens, head));
+        value_panels.fill(0.0);
+        let key_rows = grow(&mut scratch.key_rows, tokens * width);
+        key_rows.fill(0.0);
+        for t in 0..tokens {
+            put_key(value_panels, head, t, self.row(t, self.v_at + kv * head));
+            key_rows[t * width..][..head].copy_from_slice(self.row(t, self.k_at + kv * head));
+        }
+        let d_k = grow(&mut scratch.d_k, full * width);
+        let d_v = grow(&mut scratch.d_v, full * width);
+        d_k.fill(0.0);
+        d_v.fill(0.0);
+        for h in kv * self.group..(kv + 1) * self.group {
+            for from in (0..tokens).step_by(QUERIES) {
+                let to = (from + QUERIES).min(tokens);
+                let (m, seen) = (to - from, padded(to));
+                self.queries(h, from, to, &mut scratch.q);
+                let q_padded = grow(&mut scratch.q_padded, m * width);
+                let d_out = grow(&mut scratch.d_out, m * width);
+                q_padded.fill(0.0);
+                d_out.fill(0.0);
+                let scores = grow(&mut scratch.scores, m * seen);
+                let d_scores = grow(&mut scratch.d_scores, m * seen);
+                let d_q = grow(&mut scratch.d_q, m * width);
+                for i in 0..m {
+                    q_padded[i * width..][..head].copy_from_slice(&scratch.q[i * head..][..head]);
+                    d_out[i * width..][..head].copy_from_slice(&d_output[(from + i) * out_stride + h * head..][..head]);
+                }
+                let block = |a: *const f32, a_row, a_k, k, b: *const f32, b_panel, b_k| Product {
+                    m,
+                    panels: 0,
+                    k,
+                    a,
+                    a_row,
+                    a_k,
+                    b,
+                    b_panel,
+                    b_k,
+                    c: std::ptr::null_mut(),
+                    c_row: 0,
+                    c_panel: LANES,
+                    accumulate: false,
+                };
+                // SAFETY: all operands are the scratch buffers sized above: [m][seen], [m][width], [full][width] and packed
+                // keys of `tokens` ≥ `to` keys; outputs never overlap inputs.
+                unsafe {
+                    // S = Q·Kᵀ and dP = dO·Vᵀ.
+                    let s = block(scratch.q.as_ptr(), head, 1, head, keys.as_ptr(), head * LANES, LANES);
+                    product(isa, Product { panels: seen / LANES, c: scores.as_mut_ptr(), c_row: seen, ..s });
+                    let s = block(d_out.as_ptr(), width, 1, head, value_panels.as_ptr(), head * LANES, LANES);
+                    product(isa, Product { panels: seen / LANES, c: d_scores.as_mut_ptr(), c_row: seen, ..s });
+                    for i in 0..m {
+                        let (max, inverse) = statistic(h, from + i);
+                        let p = scores[i * seen..].as_mut_ptr();
+                        row::softmax_again(isa, seen, from + i + 1, p, max, inverse);
+                        // Σ_j P·dP = dO·O.
+                        let o = &output[(from + i) * out_stride + h * head..][..head];
+                        let dot: f32 = o.iter().zip(&d_out[i * width..]).map(|(a, b)| a * b).sum();
+                        row::softmax_backward(isa, seen, p, d_scores[i * seen..].as_mut_ptr(), dot);
+                    }
+                    // dQ = dS·K, dV += Pᵀ·dO, dK += dSᵀ·Q.
+                    let s = block(d_scores.as_ptr(), seen, 1, to, key_rows.as_ptr(), LANES, width);
+                    product(isa, Product { panels: width / LANES, c: d_q.as_mut_ptr(), c_row: width, ..s });
+                    for (a, b, c) in [(&*scores, &*d_out, &mut *d_v), (&*d_scores, &*q_padded, &mut *d_k)] {
+                        let s = block(a.as_ptr(), 1, seen, m, b.as_ptr(), LANES, width);
+                        product(
+                            isa,
+                            Product {
+                                m: to,
+                                panels: width / LANES,
+                                c: c.as_mut_ptr(),
+                                c_row: width,
+                                accumulate: true,
+                                ..s
+                            },
+                        );
+                    }
+                    let scale = scale(head);
+                    for i in 0..m {
+                        let line = d_qkv.add((from + i) * self.qkv_stride + h * head);
+                        for d in 0..head {
+                            line.add(d).write(d_q[i * width + d] * scale);
+                        }
+                    }
+                }
+            }
+        }
+        for t in 0..tokens {
+            // SAFETY: the caller gave these columns of `d_qkv` to this call alone.
+            unsafe {
+                let line = d_qkv.add(t * self.qkv_stride);
+                line.add(self.k_at + kv * head).copy_from_nonoverlapping(d_k[t * width..].as_ptr(), head);
+                line.add(self.v_at + kv * head).copy_from_nonoverlapping(d_v[t * width..].as_ptr(), head);
+            }
+        }
+    }
+}
+
+/// `1/√head`.
+pub(crate) fn scale(head: usize) -> f32 {
+    1.0 / (head as f32).sqrt()
+}

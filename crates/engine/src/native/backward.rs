@@ -1,0 +1,564 @@
+//! The backward pass. Gradients of weights are chains over tokens in order, split over outputs only.
+
+use std::collections::BTreeMap;
+
+use super::attention::grow;
+use super::gemm::{linear, linear_gradient, pack_row, packed_rows_len};
+use super::layout::{LayerLayout, Layout, Matrix, Vector};
+use super::net::{Distribution, Net};
+use super::row;
+use super::simd::LANES;
+use super::tape::{LayerTape, Tape, Targets, block, blocks};
+use super::threads::{Shared, Threads, with_scratch};
+use lapidary_core::TokenBatch;
+
+/// Panels of 16 outputs that a thread takes at a time when it computes the gradient of a matrix.
+const PANELS: usize = 8;
+/// Logits are kept between the forward and the backward pass up to this size, and computed again beyond it (same bits).
+pub(crate) const KEPT_LOGITS_BYTES: usize = 256 << 20;
+
+/// The accumulated gradient, laid out as the weights.
+#[derive(Default)]
+pub(crate) struct Gradient {
+    pub flat: Vec<f32>,
+    /// What flows into the embedding of each token when it is tied to the head. Kept apart until the step: the head's chain
+    /// over tokens would otherwise be interrupted between micro-batches, and its bits would depend on where.
+    pub tied_rows: BTreeMap<u32, Vec<f32>>,
+}
+
+impl Gradient {
+    /// Adds the tied rows to the head's gradient, in the order of token ids.
+    pub fn merge_tied_rows(&mut self, layout: &Layout) {
+        let head = &layout.head;
+        let k = head.inputs;
+        for (id, row) in std::mem::take(&mut self.tied_rows) {
+            let at = head.at.start + id as usize / LANES * k * LANES + id as usize % LANES;
+            for (i, value) in row[..k].iter().enumerate() {
+                self.flat[at + i * LANES] += value;
+            }
+        }
+    }
+}
+
+/// Derivatives of activations, kept from call to call.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// Of the residual stream after and before the current block, and after attention.
+    d_stream: Vec<f32>,
+    d_middle: Vec<f32>,
+    d_norm: Vec<f32>,
+    d_gate_up: Vec<f32>,
+    d_attention: Vec<f32>,
+    d_qkv: Vec<f32>,
+    /// Inputs of matrices, laid out for their gradients.
+    packed_a: Vec<f32>,
+    packed_b: Vec<f32>,
+    packed_c: Vec<f32>,
+}
+
+/// One matrix's gradient: its packed inputs and the derivative of its outputs.
+struct Product<'a> {
+    matrix: &'a Matrix,
+    inputs: &'a [f32],
+    outputs: &'a [f32],
+}
+
+/// The gradient of a vector of weights: `Σ rows x·z·factor` (norm) or `Σ rows x` (bias).
+struct Columns<'a> {
+    vector: &'a Vector,
+    x: &'a [f32],
+    z: Option<(&'a [f32], &'a [f32])>,
+}
+
+impl Net<'_> {
+    /// Adds the derivatives of a batch whose forward pass is on `tape` to `gradient`.
+    ///
+    /// `answers` holds, per target, its distribution and dLoss/dlogp, dLoss/dentropy. `transposed` holds the transposed packing of
+    /// every matrix. `logits` holds all logits if they were kept.
+    pub(crate) fn backward(
+        &self,
+        threads: &Threads,
+        batch: &TokenBatch,
+        targets: &Targets,
+        answers: &[(Distribution, f32, f32)],
+        tape: &mut Tape,
+        logits: Option<&mut Vec<f32>>,
+        transposed: &[f32],
+        work: &mut Work,
+        Gradient { flat: gradient, tied_rows }: &mut Gradient,
+    ) {
+        let h = self.w.hidden;
+        let n = batch.tokens.values();
+        work.d_stream.clear();
+        work.d_stream.resize(n * h, 0.0);
+        self.backward_head(threads, targets, answers, &tape.stream, logits, transposed, work, gradient);
+        for l in (0..self.c.layers).rev() {
+            self.backward_layer(threads, l, batch, &tape.layers[l], transposed, work, gradient);
+        }
+        match &self.layout.embedding {
+            Some(table) => {
+                let table = &mut gradient[table.at.clone()];
+                for (line, &id) in work.d_stream.chunks_exact(h).zip(batch.tokens.flat()) {
+                    let row = table[id as usize * h..].as_mut_ptr();
+                    // SAFETY: a row of the table and of the stream hold h values.
+                    unsafe { row::add(self.isa, h, line.as_ptr(), row) };
+                }
+            }
+            None => {
+                for (line, &id) in work.d_stream.chunks_exact(h).zip(batch.tokens.flat()) {
+                    let row = tied_rows.entry(id).or_insert_with(|| vec![0.0; h]);
+                    // SAFETY: a row and the stream hold h values.
+                    unsafe { row::add(self.isa, h, line.as_ptr(), row.as_mut_ptr()) };
+                }
+            }
+        }
+    }
+
+    fn backward_head(
+        &self,
+        threads: &Threads,
+        targets: &Targets,
+        answers: &[(Distribution, f32, f32)],
+        stream: &[f32],
+        mut kept: Option<&mut Vec<f32>>,
+        transposed: &[f32],
+        work: &mut Work,
+        gradient: &mut [f32],
+    ) {
+        let (h, v, k) = (self.w.hidden, self.w.vocabulary, self.c.hidden);
+        let head = &self.layout.head;
+        let head_t = &transposed[head.transposed.clone()];
+        let chunk_rows = self.chunk_rows();
+        let mut own = Vec::new();
+        for from in (0..targets.len()).step_by(chunk_rows) {
+            let to = (from + chunk_rows).min(targets.len());
+            let m = to - from;
+            let logits: &mut [f32] = match &mut kept {
+                Some(all) => &mut all[from * v..to * v],
+                None => {
+                    let logits = grow(&mut own, m * v);
+                    self.chunk_logits(threads, targets, stream, from, to, logits);
+                    logits
+                }
+            };
+            let d_norm = grow(&mut work.d_norm, m * h);
+            let packed = grow(&mut work.packed_a, packed_rows_len(m, k));
+            let (mut xs, mut factors) = (vec![0.0; m * h], vec![0.0; m]);
+            let packed_at = Shared::new(packed);
+            let (shared_logits, d_norm_at) = (Shared::new(logits), Shared::new(d_norm));
+            let (xs_at, factors_at) = (Shared::new(&mut xs), Shared::new(&mut factors));
+            let d_stream = Shared::new(&mut work.d_stream);
+            threads.each(blocks(m), |b| {
+                let (first, last) = block(m, b);
+                let rows = last - first;
+                // SAFETY: blocks are disjoint rows, and every row of the stream predicts at most one token.
+                unsafe {
+                    let logits = shared_logits.part(first * v..last * v);
+                    for (i, line) in logits.chunks_exact_mut(v).enumerate() {
+                        let (d, g_logp, g_entropy) = answers[from + first + i];
+                        let target = targets.id[from + first + i] as usize;
+                        row::logits_backward(
+                            self.isa,
+                            v,
+                            self.c.vocabulary,
+                            line.as_mut_ptr(),
+                            d.inverse,
+                            d.max,
+                            d.log_sum as f32,
+                            d.entropy,
+                            target,
+                            g_logp,
+                            g_entropy,
+                        );
+                    }
+                    let dy = d_norm_at.part(first * h..last * h);
+                    linear(self.isa, rows, logits, v, head_t, head.outputs, dy, h, false);
+                    let (xs, factors) = (xs_at.part(first * h..last * h), factors_at.part(first..last));
+                    for (i, line) in xs.chunks_exact_mut(h).enumerate() {
+                        line.copy_from_slice(&stream[targets.source[from + first + i] * h..][..h]);
+                    }
+                    with_scratch(|s| {
+                        let y = grow(&mut s.a, rows * h);
+                        self.norm(&self.layout.norm, rows, xs, y, factors);
+                        for i in 0..rows {
+                            pack_row(m, first + i, &y[i * h..][..k], packed_at.pointer());
+                            let at = targets.source[from + first + i] * h;
+                            let dx = d_stream.part(at..at + h);
+                            self.norm_backward(&self.layout.norm, &xs[i * h..], factors[i], &dy[i * h..], dx);
+                        }
+                    });
+                }
+            });
+            let (logits, packed, d_norm) = (&*logits, &work.packed_a[..packed_rows_len(m, k)], &work.d_norm[..m * h]);
+            self.weight_gradients(
+                threads,
+                m,
+                &[Product { matrix: head, inputs: packed, outputs: logits }],
+                &[Columns { vector: &self.layout.norm, x: d_norm, z: Some((&xs, &factors)) }],
+                gradient,
+            );
+        }
+    }
+
+    /// `dx +=` the derivative of a norm of one row.
+    fn norm_backward(&self, weight: &Vector, x: &[f32], factor: f32, dy: &[f32], dx: &mut [f32]) {
+        let (n, w) = (self.w.hidden, self.vector(weight));
+        assert!(x.len() >= n && dy.len() >= n && dx.len() >= n);
+        // SAFETY: all rows hold n values.
+        unsafe {
+            row::norm_backward(
+                self.isa,
+                n,
+                self.c.hidden,
+                x.as_ptr(),
+                w.as_ptr(),
+                factor,
+                dy.as_ptr(),
+                dx.as_mut_ptr(),
+            );
+        }
+    }
+
+    fn backward_layer(
+        &self,
+        threads: &Threads,
+        l: usize,
+        batch: &TokenBatch,
+        tape: &LayerTape,
+        transposed: &[f32],
+        work: &mut Work,
+        gradient: &mut [f32],
+    ) {
+        let layer = &self.layout.layers[l];
+        self.backward_feed_forward(threads, layer, batch, tape, transposed, work, gradient);
+        self.backward_attention(threads, batch, tape, work);
+        self.backward_qkv(threads, layer, batch, tape, transposed, work, gradient);
+    }
+
+    /// Through the feed-forward and the output projection: `d_stream` → `d_middle`, `d_attention`.
+    fn backward_feed_forward(
+        &self,
+        threads: &Threads,
+        layer: &LayerLayout,
+        batch: &TokenBatch,
+        tape: &LayerTape,
+        transposed: &[f32],
+        work: &mut Work,
+        gradient: &mut [f32],
+    ) {
+        let (n, h, f, q) = (batch.tokens.values(), self.w.hidden, self.w.feed_forward, self.w.q);
+        let (hidden, heads) = (self.c.hidden, self.c.heads * self.c.head_width);
+        let d_middle = Shared::new(grow(&mut work.d_middle, n * h));
+        let d_norm = Shared::new(grow(&mut work.d_norm, n * h));
+        let d_gate_up = Shared::new(grow(&mut work.d_gate_up, n * 2 * f));
+        let d_attention = Shared::new(grow(&mut work.d_attention, n * q));
+        let packed_f = Shared::new(grow(&mut work.packed_a, packed_rows_len(n, self.c.feed_forward)));
+        let packed_y = Shared::new(grow(&mut work.packed_b, packed_rows_len(n, hidden)));
+        let packed_o = Shared::new(grow(&mut work.packed_c, packed_rows_len(n, heads)));
+        let d_stream = &work.d_stream;
+        threads.each(blocks(n), |b| {
+            let (from, to) = block(n, b);
+            let m = to - from;
+            with_scratch(|s| {
+                // SAFETY: blocks are disjoint ranges of rows.
+                unsafe {
+                    let dx = &d_stream[from * h..to * h];
+                    let d_hidden = grow(&mut s.a, m * f);
+                    linear(
+                        self.isa,
+                        m,
+                        dx,
+                        h,
+                        &transposed[layer.down.transposed.clone()],
+                        layer.down.outputs,
+                        d_hidden,
+                        f,
+                        false,
+                    );
+                    let d_gu = d_gate_up.part(from * 2 * f..to * 2 * f);
+                    let hid = grow(&mut s.b, m * f);
+                    for i in 0..m {
+                        let line = &tape.gate_up[(from + i) * 2 * f..][..2 * f];
+                        let (d_gate, d_up) = d_gu[i * 2 * f..][..2 * f].split_at_mut(f);
+                        row::gate_backward(
+                            self.isa,
+                            f,
+                            line.as_ptr(),
+                            line[f..].as_ptr(),
+                            d_hidden[i * f..].as_ptr(),
+                            d_gate.as_mut_ptr(),
+                            d_up.as_mut_ptr(),
+                            hid[i * f..].as_mut_ptr(),
+                        );
+                        pack_row(n, from + i, &hid[i * f..][..self.c.feed_forward], packed_f.pointer());
+                    }
+                    let dy = d_norm.part(from * h..to * h);
+                    let gu_t = &transposed[layer.gate_up.transposed.clone()];
+                    linear(self.isa, m, d_gu, 2 * f, gu_t, layer.gate_up.outputs, dy, h, false);
+                    let middle = &tape.middle[from * h..to * h];
+                    self.pack_normed(n, from, &layer.norm2, middle, &tape.factors2[from..to], packed_y);
+                    let d_mid = d_middle.part(from * h..to * h);
+                    d_mid.copy_from_slice(dx);
+                    for i in 0..m {
+                        let (x, dx) = (&middle[i * h..], &mut d_mid[i * h..][..h]);
+                        self.norm_backward(&layer.norm2, x, tape.factors2[from + i], &dy[i * h..], dx);
+                    }
+                    let d_att = d_attention.part(from * q..to * q);
+                    let output_t = &transposed[layer.output.transposed.clone()];
+                    linear(self.isa, m, d_mid, h, output_t, layer.output.outputs, d_att, q, false);
+                    for i in from..to {
+                        pack_row(n, i, &tape.attention[i * q..][..heads], packed_o.pointer());
+                    }
+                }
+            });
+        });
+        self.weight_gradients(
+            threads,
+            n,
+            &[
+                Product {
+                    matrix: &layer.down,
+                    inputs: &work.packed_a[..packed_rows_len(n, self.c.feed_forward)],
+                    outputs: &work.d_stream,
+                },
+                Product {
+                    matrix: &layer.gate_up,
+                    inputs: &work.packed_b[..packed_rows_len(n, hidden)],
+                    outputs: &work.d_gate_up,
+                },
+                Product {
+                    matrix: &layer.output,
+                    inputs: &work.packed_c[..packed_rows_len(n, heads)],
+                    outputs: &work.d_middle,
+                },
+            ],
+            &[Columns { vector: &layer.norm2, x: &work.d_norm, z: Some((&tape.middle, &tape.factors2)) }],
+            gradient,
+        );
+    }
+
+    /// Packs `norm(x)` of a block of rows, computed again from the kept factors.
+    ///
+    /// # Safety
+    /// As [`pack_row`]: the rows `from..from + factors.len()` of `packed` must belong to the caller.
+    unsafe fn pack_normed(
+        &self,
+        n: usize,
+        from: usize,
+        weight: &Vector,
+        x: &[f32],
+        factors: &[f32],
+        packed: Shared<'_>,
+    ) {
+        let (h, w) = (self.w.hidden, self.vector(weight));
+        let mut y = vec![0.0f32; h];
+        for (i, factor) in factors.iter().enumerate() {
+            for ((y, x), w) in y.iter_mut().zip(&x[i * h..][..h]).zip(w) {
+                *y = x * factor * w;
+            }
+            // SAFETY: the caller's promise.
+            unsafe { pack_row(n, from + i, &y[..self.c.hidden], packed.pointer()) };
+        }
+    }
+
+    /// Through the attention of every sequence and key head: `d_attention` → `d_qkv`.
+    fn backward_attention(&self, threads: &Threads, batch: &TokenBatch, tape: &LayerTape, work: &mut Work) {
+        let (n, kv_heads) = (batch.tokens.values(), self.c.kv_heads);
+        let (q, qkv) = (self.w.q, self.w.qkv);
+        grow(&mut work.d_qkv, n * qkv);
+        // Padding columns must be zero: nothing below writes them.
+        if self.w.q + 2 * self.w.kv != (self.c.heads + 2 * kv_heads) * self.c.head_width {
+            work.d_qkv[..n * qkv].fill(0.0);
+        }
+        let d_qkv = Shared::new(&mut work.d_qkv);
+        let d_attention = &work.d_attention;
+        threads.each(batch.tokens.rows() * kv_heads, |task| {
+            let (row, kv) = (task / kv_heads, task % kv_heads);
+            let (start, tokens) = (batch.tokens.start_of(row), batch.tokens.len_of(row));
+            if tokens == 0 {
+                return;
+            }
+            let sequence = self.sequence(&tape.qkv, start, tokens);
+            with_scratch(|s| {
+                sequence.pack(kv, &mut s.keys, &mut s.values);
+                let statistic = |head: usize, t: usize| {
+                    let at = (head * n + start + t) * 2;
+                    (tape.softmax[at], tape.softmax[at + 1])
+                };
+                // SAFETY: the columns of key head `kv` and its query heads in the rows of this sequence belong to this task.
+                unsafe {
+                    sequence.backward(
+                        self.isa,
+                        kv,
+                        statistic,
+                        &tape.attention[start * q..(start + tokens) * q],
+                        &d_attention[start * q..(start + tokens) * q],
+                        q,
+                        d_qkv.pointer().add(start * qkv),
+                        &s.keys,
+                        &mut s.attention,
+                    );
+                }
+            });
+        });
+    }
+
+    /// Through the rotation, the head norms, the projection and the first norm: `d_qkv`, `d_middle` → `d_stream`.
+    fn backward_qkv(
+        &self,
+        threads: &Threads,
+        layer: &LayerLayout,
+        batch: &TokenBatch,
+        tape: &LayerTape,
+        transposed: &[f32],
+        work: &mut Work,
+        gradient: &mut [f32],
+    ) {
+        let (n, h, width) = (batch.tokens.values(), self.w.hidden, self.w.qkv);
+        let positions = super::tape::positions(batch);
+        {
+            let d_qkv = Shared::new(&mut work.d_qkv);
+            threads.each(blocks(n), |b| {
+                let (from, to) = block(n, b);
+                // SAFETY: blocks are disjoint ranges of rows.
+                let lines = unsafe { d_qkv.part(from * width..to * width) };
+                for (line, &position) in lines.chunks_exact_mut(width).zip(&positions[from..to]) {
+                    for head in self.rotated_heads(line) {
+                        self.rope.turn_back(position, head);
+                    }
+                }
+            });
+        }
+        self.head_norm_gradients(layer, tape, &work.d_qkv[..n * width], gradient);
+        let d_qkv = Shared::new(&mut work.d_qkv);
+        let d_norm = Shared::new(grow(&mut work.d_norm, n * h));
+        let packed = Shared::new(grow(&mut work.packed_a, packed_rows_len(n, self.c.hidden)));
+        let d_stream = Shared::new(&mut work.d_stream);
+        let d_middle = &work.d_middle;
+        threads.each(blocks(n), |b| {
+            let (from, to) = block(n, b);
+            let m = to - from;
+            // SAFETY: blocks are disjoint ranges of rows.
+            unsafe {
+                let d_line = d_qkv.part(from * width..to * width);
+                self.backward_head_norms(layer, tape, from, d_line);
+                let dy = d_norm.part(from * h..to * h);
+                let qkv_t = &transposed[layer.qkv.transposed.clone()];
+                linear(self.isa, m, d_line, width, qkv_t, layer.qkv.outputs, dy, h, false);
+                let x = &tape.x[from * h..to * h];
+                self.pack_normed(n, from, &layer.norm1, x, &tape.factors1[from..to], packed);
+                let dx = d_stream.part(from * h..to * h);
+                dx.copy_from_slice(&d_middle[from * h..to * h]);
+                for i in 0..m {
+                    let factor = tape.factors1[from + i];
+                    self.norm_backward(&layer.norm1, &x[i * h..], factor, &dy[i * h..], &mut dx[i * h..][..h]);
+                }
+            }
+        });
+        let mut columns =
+            vec![Columns { vector: &layer.norm1, x: &work.d_norm[..n * h], z: Some((&tape.x, &tape.factors1)) }];
+        if let Some(bias) = &layer.qkv_bias {
+            columns.push(Columns { vector: bias, x: &work.d_qkv[..n * width], z: None });
+        }
+        let inputs = &work.packed_a[..packed_rows_len(n, self.c.hidden)];
+        let product = Product { matrix: &layer.qkv, inputs, outputs: &work.d_qkv[..n * width] };
+        self.weight_gradients(threads, n, &[product], &columns, gradient);
+    }
+
+    /// `dw += Σ d·raw·factor` over tokens and heads, for the q and k norms of Qwen3.
+    fn head_norm_gradients(&self, layer: &LayerLayout, tape: &LayerTape, d_qkv: &[f32], gradient: &mut [f32]) {
+        let (Some(q), Some(k)) = (&layer.q_norm, &layer.k_norm) else { return };
+        let (d, heads, kv_heads) = (self.c.head_width, self.c.heads, self.c.kv_heads);
+        let (kept, all) = (self.w.q + self.w.kv, heads + kv_heads);
+        for (vector, first, count, at) in [(q, 0, heads, 0), (k, heads, kv_heads, self.w.q)] {
+            let gradient = &mut gradient[vector.at.clone()];
+            for (t, line) in d_qkv.chunks_exact(self.w.qkv).enumerate() {
+                for head in 0..count {
+                    let factor = tape.qk_factors[t * all + first + head];
+                    let column = at + head * d;
+                    let raw = &tape.raw[t * kept + column..][..d];
+                    for ((g, d), x) in gradient.iter_mut().zip(&line[column..][..d]).zip(raw) {
+                        *g += d * x * factor;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Through the q and k norms of rows `from..`, in place.
+    fn backward_head_norms(&self, layer: &LayerLayout, tape: &LayerTape, from: usize, d_qkv: &mut [f32]) {
+        let (Some(q), Some(k)) = (&layer.q_norm, &layer.k_norm) else { return };
+        let (d, width, heads) = (self.c.head_width, self.w.head, self.c.heads);
+        let (kept, all) = (self.w.q + self.w.kv, heads + self.c.kv_heads);
+        let (mut x, mut dy, mut dx) = (vec![0.0f32; width], vec![0.0f32; width], vec![0.0f32; width]);
+        for (i, line) in d_qkv.chunks_exact_mut(self.w.qkv).enumerate() {
+            let t = from + i;
+            for (index, head) in self.rotated_heads(line).enumerate() {
+                let column = if index < heads { index * d } else { self.w.q + (index - heads) * d };
+                x[..d].copy_from_slice(&tape.raw[t * kept + column..][..d]);
+                dy[..d].copy_from_slice(head);
+                dx.fill(0.0);
+                let weight = self.vector(if index < heads { q } else { k });
+                let factor = tape.qk_factors[t * all + index];
+                // SAFETY: all four rows hold `width` values.
+                unsafe {
+                    row::norm_backward(
+                        self.isa,
+                        width,
+                        d,
+                        x.as_ptr(),
+                        weight.as_ptr(),
+                        factor,
+                        dy.as_ptr(),
+                        dx.as_mut_ptr(),
+                    );
+                }
+                head.copy_from_slice(&dx[..d]);
+            }
+        }
+    }
+
+    /// Gradients of matrices and vectors over `m` rows, split over threads by outputs.
+    fn weight_gradients(
+        &self,
+        threads: &Threads,
+        m: usize,
+        products: &[Product<'_>],
+        columns: &[Columns<'_>],
+        gradient: &mut [f32],
+    ) {
+        let mut tasks = Vec::new();
+        for (index, product) in products.iter().enumerate() {
+            let panels = product.matrix.outputs / LANES;
+            tasks.extend((0..panels).step_by(PANELS).map(|p| (index, p, PANELS.min(panels - p))));
+        }
+        let gradient = Shared::new(gradient);
+        threads.each(tasks.len() + columns.len(), |task| {
+            if let Some(&(index, panel, count)) = tasks.get(task) {
+                let Product { matrix, inputs, outputs } = &products[index];
+                let at = matrix.at.start + panel * matrix.inputs * LANES;
+                // SAFETY: tasks are disjoint panels.
+                let out = unsafe { gradient.part(at..at + count * matrix.inputs * LANES) };
+                linear_gradient(self.isa, m, inputs, matrix.inputs, outputs, matrix.outputs, panel * LANES, out);
+            } else {
+                let column = &columns[task - tasks.len()];
+                let n = column.vector.at.len();
+                // SAFETY: every vector is one task.
+                let out = unsafe { gradient.part(column.vector.at.clone()) };
+                for i in 0..m {
+                    let x = &column.x[i * n..][..n];
+                    // SAFETY: all rows hold n values.
+                    unsafe {
+                        match column.z {
+                            Some((z, factors)) => {
+                                let z = z[i * n..][..n].as_ptr();
+                                row::add_product(self.isa, n, x.as_ptr(), z, factors[i], out.as_mut_ptr());
+                            }
+                            None => row::add(self.isa, n, x.as_ptr(), out.as_mut_ptr()),
+                        }
+                    }
+                }
+            }
+        });
+    }
+}

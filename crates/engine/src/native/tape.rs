@@ -1,0 +1,293 @@
+//! Scoring and learning: the forward pass over packed rows that keeps what the backward pass needs.
+
+use super::attention::{QUERIES, Segment, Sequence, attend, grow};
+use super::net::{BLOCK, Distribution, Net, QkNorm};
+use super::threads::{Shared, Threads, with_scratch};
+use lapidary_core::{TokenBatch, TokenStats, Want};
+
+/// Activations of one layer, `[tokens][width]` each.
+#[derive(Default)]
+pub(crate) struct LayerTape {
+    /// Residual stream at the layer's start.
+    pub x: Vec<f32>,
+    pub factors1: Vec<f32>,
+    /// Rotated q, k, v.
+    pub qkv: Vec<f32>,
+    /// q and k before norm and rotation, and the norm's factors (Qwen3 only).
+    pub raw: Vec<f32>,
+    pub qk_factors: Vec<f32>,
+    /// Attention's output.
+    pub attention: Vec<f32>,
+    /// `[heads][tokens][2]`: maximum and inverse sum of each softmax.
+    pub softmax: Vec<f32>,
+    /// Residual stream after attention.
+    pub middle: Vec<f32>,
+    pub factors2: Vec<f32>,
+    pub gate_up: Vec<f32>,
+}
+
+/// Activations of a whole pass; buffers are kept from call to call.
+#[derive(Default)]
+pub(crate) struct Tape {
+    /// One per layer when learning; a single one that every layer overwrites when scoring.
+    pub layers: Vec<LayerTape>,
+    /// The residual stream after the last layer so far.
+    pub stream: Vec<f32>,
+}
+
+/// Which hidden state predicts which token: the scored tokens of a batch in order.
+pub(crate) struct Targets {
+    /// Row of the residual stream (the position before the token).
+    pub source: Vec<usize>,
+    /// Index of the token in the flat batch.
+    pub token: Vec<usize>,
+    pub id: Vec<u32>,
+    pub temperature: Vec<f32>,
+}
+
+impl Targets {
+    pub fn of(batch: &TokenBatch) -> Self {
+        let mut out = Targets { source: vec![], token: vec![], id: vec![], temperature: vec![] };
+        for row in 0..batch.tokens.rows() {
+            let start = batch.tokens.start_of(row);
+            for (t, &wanted) in batch.scored.row(row).iter().enumerate().skip(1) {
+                if wanted {
+                    out.source.push(start + t - 1);
+                    out.token.push(start + t);
+                    out.id.push(batch.tokens.row(row)[t]);
+                    out.temperature.push(batch.temperature[row]);
+                }
+            }
+        }
+        out
+    }
+
+    pub fn len(&self) -> usize {
+        self.source.len()
+    }
+}
+
+/// The rows of the batch as position of every token.
+pub(crate) fn positions(batch: &TokenBatch) -> Vec<usize> {
+    batch.tokens.lengths().flat_map(|n| 0..n).collect()
+}
+
+pub(crate) fn blocks(rows: usize) -> usize {
+    rows.div_ceil(BLOCK)
+}
+
+pub(crate) fn block(rows: usize, index: usize) -> (usize, usize) {
+    (index * BLOCK, ((index + 1) * BLOCK).min(rows))
+}
+
+impl Net<'_> {
+    pub(crate) fn sequence<'s>(&self, qkv: &'s [f32], start: usize, tokens: usize) -> Sequence<'s> {
+        Sequence {
+            qkv: &qkv[start * self.w.qkv..(start + tokens) * self.w.qkv],
+            qkv_stride: self.w.qkv,
+            tokens,
+            head: self.c.head_width,
+            k_at: self.w.q,
+            v_at: self.w.q + self.w.kv,
+            group: self.c.heads / self.c.kv_heads,
+        }
+    }
+
+    /// Runs all layers over the batch's tokens; the final residual stream is `tape.stream`.
+    pub(crate) fn forward(&self, threads: &Threads, batch: &TokenBatch, keep: bool, tape: &mut Tape) {
+        let n = batch.tokens.values();
+        let h = self.w.hidden;
+        let positions = positions(batch);
+        let Tape { layers, stream } = tape;
+        layers.resize_with(if keep { self.c.layers } else { 1 }, LayerTape::default);
+        stream.resize(n * h, 0.0);
+        for (line, &id) in stream.chunks_exact_mut(h).zip(batch.tokens.flat()) {
+            self.embed(id, line);
+        }
+        let kept = layers.len();
+        for l in 0..self.c.layers {
+            self.forward_layer(threads, l, batch, &positions, stream, &mut layers[l % kept]);
+        }
+    }
+
+    fn forward_layer(
+        &self,
+        threads: &Threads,
+        l: usize,
+        batch: &TokenBatch,
+        positions: &[usize],
+        stream: &mut [f32],
+        tape: &mut LayerTape,
+    ) {
+        let (n, w, layer) = (positions.len(), self.w, &self.layout.layers[l]);
+        let (heads, kept) = (self.c.heads + self.c.kv_heads, w.q + w.kv);
+        tape.x.clear();
+        tape.x.extend_from_slice(stream);
+        tape.factors1.resize(n, 0.0);
+        tape.factors2.resize(n, 0.0);
+        tape.qkv.resize(n * w.qkv, 0.0);
+        tape.attention.resize(n * w.q, 0.0);
+        tape.softmax.resize(n * self.c.heads * 2, 0.0);
+        tape.middle.resize(n * w.hidden, 0.0);
+        tape.gate_up.resize(n * 2 * w.feed_forward, 0.0);
+        if self.c.qk_norm {
+            tape.raw.resize(n * kept, 0.0);
+            tape.qk_factors.resize(n * heads, 0.0);
+        }
+        let (qkv, factors1) = (Shared::new(&mut tape.qkv), Shared::new(&mut tape.factors1));
+        let (raw, qk_factors) = (Shared::new(&mut tape.raw), Shared::new(&mut tape.qk_factors));
+        let x = &tape.x;
+        threads.each(blocks(n), |b| {
+            let (from, to) = block(n, b);
+            with_scratch(|s| {
+                let y = grow(&mut s.a, (to - from) * w.hidden);
+                // SAFETY: blocks are disjoint ranges of rows.
+                let (qkv, factors) = unsafe { (qkv.part(from * w.qkv..to * w.qkv), factors1.part(from..to)) };
+                let qk_norm = self.c.qk_norm.then(|| unsafe {
+                    QkNorm { raw: raw.part(from * kept..to * kept), factors: qk_factors.part(from * heads..to * heads) }
+                });
+                let x = &x[from * w.hidden..to * w.hidden];
+                self.attention_input(layer, to - from, x, &positions[from..to], y, factors, qkv, qk_norm);
+            });
+        });
+        self.attention(threads, batch, &tape.qkv, &mut tape.attention, &mut tape.softmax);
+        let (stream, middle) = (Shared::new(stream), Shared::new(&mut tape.middle));
+        let (factors2, gate_up) = (Shared::new(&mut tape.factors2), Shared::new(&mut tape.gate_up));
+        let attention = &tape.attention;
+        let f = w.feed_forward;
+        threads.each(blocks(n), |b| {
+            let (from, to) = block(n, b);
+            with_scratch(|s| {
+                // SAFETY: blocks are disjoint ranges of rows.
+                let (x, middle, factors, gate_up) = unsafe {
+                    (
+                        stream.part(from * w.hidden..to * w.hidden),
+                        middle.part(from * w.hidden..to * w.hidden),
+                        factors2.part(from..to),
+                        gate_up.part(from * 2 * f..to * 2 * f),
+                    )
+                };
+                let attention = &attention[from * w.q..to * w.q];
+                let y = grow(&mut s.a, (to - from) * w.hidden);
+                let hidden = grow(&mut s.b, (to - from) * f);
+                self.after_attention(layer, to - from, x, attention, middle, y, factors, gate_up, hidden);
+            });
+        });
+    }
+
+    /// Causal attention of every sequence and head.
+    fn attention(&self, threads: &Threads, batch: &TokenBatch, qkv: &[f32], out: &mut [f32], softmax: &mut [f32]) {
+        let (d, kv_heads, n) = (self.c.head_width, self.c.kv_heads, batch.tokens.values());
+        let (out, softmax) = (Shared::new(out), Shared::new(softmax));
+        threads.each(batch.tokens.rows() * kv_heads, |task| {
+            let (row, kv) = (task / kv_heads, task % kv_heads);
+            let start = batch.tokens.start_of(row);
+            let sequence = self.sequence(qkv, start, batch.tokens.len_of(row));
+            with_scratch(|s| {
+                sequence.pack(kv, &mut s.keys, &mut s.values);
+                for head in kv * sequence.group..(kv + 1) * sequence.group {
+                    for from in (0..sequence.tokens).step_by(QUERIES) {
+                        let to = (from + QUERIES).min(sequence.tokens);
+                        sequence.queries(head, from, to, &mut s.attention.q);
+                        let told = |i: usize, max: f32, inverse: f32| {
+                            let at = (head * n + start + from + i) * 2;
+                            // SAFETY: this head and position belong to this task.
+                            unsafe { softmax.part(at..at + 2) }.copy_from_slice(&[max, inverse]);
+                        };
+                        let live = |i: usize| from + i + 1;
+                        let seen = [Segment { count: to, keys: &s.keys, values: &s.values }];
+                        attend(self.isa, to - from, d, &seen, live, &mut s.attention, told);
+                        for (i, line) in s.attention.out.chunks_exact(self.w.head).take(to - from).enumerate() {
+                            let at = (start + from + i) * self.w.q + head * d;
+                            // SAFETY: these columns of this row belong to this task.
+                            unsafe { out.part(at..at + d) }.copy_from_slice(&line[..d]);
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    /// Statistics of the scored tokens, chunk by chunk of logits; `visit` sees each chunk's logits if it wants to keep them.
+    pub(crate) fn statistics(
+        &self,
+        threads: &Threads,
+        targets: &Targets,
+        stream: &[f32],
+        want: Want,
+        chunk: &mut Vec<f32>,
+        mut keep: Option<&mut Vec<f32>>,
+    ) -> Vec<(Distribution, f32)> {
+        let mut out = vec![(Distribution::default(), 0.0); targets.len()];
+        let rows = self.chunk_rows();
+        for from in (0..targets.len()).step_by(rows) {
+            let to = (from + rows).min(targets.len());
+            let v = self.w.vocabulary;
+            let logits: &mut [f32] = match &mut keep {
+                Some(all) => &mut grow(all, targets.len() * v)[from * v..to * v],
+                None => grow(chunk, (to - from) * v),
+            };
+            self.chunk_logits(threads, targets, stream, from, to, logits);
+            let logits = &*logits;
+            let results = std::sync::Mutex::new(&mut out[from..to]);
+            threads.each(blocks(to - from), |b| {
+                let (first, last) = block(to - from, b);
+                let found: Vec<_> = (first..last)
+                    .map(|i| {
+                        let line = &logits[i * v..][..v];
+                        let d = self.distribution(line, targets.temperature[from + i], want.entropy);
+                        (d, d.logp(line[targets.id[from + i] as usize]))
+                    })
+                    .collect();
+                if let Ok(mut results) = results.lock() {
+                    results[first..last].copy_from_slice(&found);
+                }
+            });
+        }
+        out
+    }
+
+    /// Logits of targets `from..to`.
+    pub(crate) fn chunk_logits(
+        &self,
+        threads: &Threads,
+        targets: &Targets,
+        stream: &[f32],
+        from: usize,
+        to: usize,
+        logits: &mut [f32],
+    ) {
+        let (h, v) = (self.w.hidden, self.w.vocabulary);
+        let logits = Shared::new(logits);
+        threads.each(blocks(to - from), |b| {
+            let (first, last) = block(to - from, b);
+            with_scratch(|s| {
+                let rows = last - first;
+                let x = grow(&mut s.a, rows * h);
+                for (i, line) in x.chunks_exact_mut(h).enumerate() {
+                    line.copy_from_slice(&stream[targets.source[from + first + i] * h..][..h]);
+                }
+                let y = grow(&mut s.b, rows * h);
+                // SAFETY: blocks are disjoint ranges of rows.
+                let logits = unsafe { logits.part(first * v..last * v) };
+                self.logits(rows, x, y, &mut [0.0; BLOCK], logits);
+            });
+        });
+    }
+
+    /// Rows of logits held at a time: about 64 MiB, whole blocks.
+    pub(crate) fn chunk_rows(&self) -> usize {
+        const CHUNK_BYTES: usize = 64 << 20;
+        (CHUNK_BYTES / (4 * self.w.vocabulary) / BLOCK).clamp(1, 64) * BLOCK
+    }
+}
+
+/// Spreads the statistics of targets over the shape of the batch.
+pub(crate) fn spread(batch: &TokenBatch, targets: &Targets, found: &[(Distribution, f32)]) -> TokenStats {
+    let mut stats = TokenStats { logp: batch.tokens.like(0.0), entropy: batch.tokens.like(0.0) };
+    for (&at, (d, logp)) in targets.token.iter().zip(found) {
+        stats.logp.flat_mut()[at] = *logp;
+        stats.entropy.flat_mut()[at] = d.entropy;
+    }
+    stats
+}
