@@ -1,0 +1,43 @@
+//! What a reward is given, and what every reward does.
+
+use lapidary_core::Verdict;
+use serde_json::{Map, Value};
+
+/// One completion to be judged, with everything a verifier may look at. Only text the model wrote is in `completion`.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The words the model was given, without any chat template.
+    pub prompt: &'a str,
+    /// The words the model wrote, without special tokens.
+    pub completion: &'a str,
+    /// The reference answer of the row.
+    pub answer: Option<&'a str>,
+    /// The row's other data: the numbers and the target of a countdown, for instance.
+    pub metadata: &'a Map<String, Value>,
+    /// Tokens of the completion.
+    pub tokens: usize,
+    /// Whether the completion ran into the limit of new tokens.
+    pub truncated: bool,
+}
+
+impl<'a> Attempt<'a> {
+    /// An attempt that ended by itself; its length in tokens is taken as its number of words until it is set.
+    pub fn new(
+        prompt: &'a str,
+        completion: &'a str,
+        answer: Option<&'a str>,
+        metadata: &'a Map<String, Value>,
+    ) -> Self {
+        let tokens = completion.split_whitespace().count();
+        Self { prompt, completion, answer, metadata, tokens, truncated: false }
+    }
+}
+
+/// A verifier. Pure but for `command`: equal attempts give equal verdicts, on any thread and in any batch.
+pub trait Reward: Send + Sync {
+    /// The name it has in the registry.
+    fn name(&self) -> &str;
+
+    /// One verdict per attempt, in order.
+    fn score(&self, attempts: &[Attempt<'_>]) -> Vec<Verdict>;
+}

@@ -1,0 +1,130 @@
+//! What all procedural tasks share: random access, two splits that never meet, and the style of a question.
+
+use lapidary_core::{Item, Key, Message, PromptText, Purpose, Result, Role};
+use lapidary_reward::options::{OptionInfo, OptionKind, Options};
+use serde_json::{Map, Value};
+
+use crate::{Split, Task};
+
+/// One question in four is kept for tests.
+const TEST_SHARE: u64 = 4;
+/// Draws for one item until it falls into the wanted split. With at least one question in 50 in a split, all these miss
+/// with a probability below 10⁻⁸⁷.
+const MOST_DRAWS: u64 = 10_000;
+
+/// How a question is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// In English, as a message of the user.
+    Plain,
+    /// As few characters as will do, as bare text: `12+7=`.
+    Terse,
+}
+
+/// The option `style`, the same for every procedural task.
+pub(crate) const STYLE: OptionInfo = OptionInfo {
+    name: "style",
+    kind: OptionKind::Choice(&["plain", "terse"]),
+    default: "\"plain\"",
+    meaning: "`plain` asks in English, as a chat message; `terse` as bare text like `12+7=`, for tiny models",
+};
+
+impl Style {
+    pub(crate) fn of(options: &Options) -> Self {
+        if options.text("style") == Some("terse") { Style::Terse } else { Style::Plain }
+    }
+}
+
+/// A question, however it is going to be put.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Question {
+    /// What is asked, without any style: equal problems are the same question. Decides the split.
+    pub problem: String,
+    /// In English.
+    pub plain: String,
+    /// In as few characters as will do.
+    pub terse: String,
+    /// The reference answer; also what a terse demonstration says.
+    pub answer: String,
+    /// Everything else.
+    pub metadata: Map<String, Value>,
+}
+
+/// A generator of questions.
+pub(crate) trait Generator: Send + Sync {
+    /// The name in the registry.
+    fn name(&self) -> &'static str;
+    /// A question drawn with this key; `None` where this draw came to nothing.
+    fn draw(&self, key: Key) -> Option<Question>;
+}
+
+/// A generator made a task.
+pub(crate) struct Procedural<G> {
+    generator: G,
+    style: Style,
+    seed: u64,
+}
+
+impl<G: Generator + 'static> Procedural<G> {
+    /// The task, once it is sure that both splits have questions.
+    pub(crate) fn build(generator: G, options: &Options, seed: u64) -> Result<Box<dyn Task>> {
+        let task = Self { generator, style: Style::of(options), seed };
+        for split in [Split::Train, Split::Test] {
+            task.find(split, 0).ok_or_else(|| too_few(task.generator.name(), split))?;
+        }
+        Ok(Box::new(task))
+    }
+
+    fn find(&self, split: Split, index: u64) -> Option<Question> {
+        let key = Key::new(self.seed, Purpose::Task).at_name(self.generator.name()).at(split as u64).at(index);
+        (0..MOST_DRAWS)
+            .filter_map(|draw| self.generator.draw(key.at(draw)))
+            .find(|question| split_of(self.generator.name(), &question.problem) == split)
+    }
+}
+
+/// The split that a question belongs to: a property of the question alone, so that a test question is never trained
+/// on, whatever the seed, the other options and the style.
+pub(crate) fn split_of(task: &str, problem: &str) -> Split {
+    let hash = Key::new(0, Purpose::Task).at_name("split").at_name(task).at_name(problem).bits();
+    if hash.is_multiple_of(TEST_SHARE) { Split::Test } else { Split::Train }
+}
+
+fn too_few(task: &str, split: Split) -> lapidary_core::Problem {
+    let message = format!("task `{task}`: these options leave no question for the {} split", split.name());
+    lapidary_core::Problem::new(lapidary_core::Kind::Usage, "D023", message)
+        .why("a question belongs to one split for good, so that tests are never trained on; one in four is for tests")
+        .hint("widen the ranges so that there are more different questions")
+}
+
+impl<G: Generator + 'static> Task for Procedural<G> {
+    fn name(&self) -> &str {
+        self.generator.name()
+    }
+
+    fn len(&self, _: Split) -> Option<usize> {
+        None
+    }
+
+    fn item(&self, split: Split, index: u64) -> Result<Item> {
+        let question = self.find(split, index).ok_or_else(|| too_few(self.generator.name(), split))?;
+        let (prompt, completion) = match self.style {
+            Style::Plain => {
+                let message = Message::new(Role::User, question.plain);
+                (PromptText::Messages(vec![message]), format!("#### {}", question.answer))
+            }
+            Style::Terse => (PromptText::Text(question.terse), question.answer.clone()),
+        };
+        Ok(Item {
+            id: format!("{}/{}/{index}", self.generator.name(), split.name()),
+            prompt,
+            answer: Some(question.answer),
+            completion: Some(completion),
+            metadata: question.metadata,
+        })
+    }
+
+    fn answer_reward(&self) -> &'static str {
+        self.generator.name()
+    }
+}
