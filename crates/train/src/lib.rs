@@ -2,3 +2,4 @@
 
 pub mod metrics;
 pub mod recipe;
+pub mod report;

@@ -61,7 +61,7 @@ const HEADINGS: &[(&str, &str, &str)] = &[
     ("policy_loss", "Policy term of the loss", ""),
     ("entropy", "Entropy", "nats per token"),
     ("kl", "KL to the reference", "nats per token"),
-    ("approx_kl", "Distance moved in a step", "nats per token"),
+    ("approx_kl", "Distance moved", "nats per token"),
     ("ratio/mean", "Importance ratio, mean", ""),
     ("ratio/min", "Importance ratio, smallest", ""),
     ("ratio/max", "Importance ratio, largest", ""),
