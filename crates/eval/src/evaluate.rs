@@ -1,0 +1,173 @@
+//! Asks a model held-out prompts and has the answers judged.
+
+use lapidary_core::{Item, Key, Kind, Problem, Purpose, Result, StopReason, Verdict};
+use lapidary_engine::{Choose, Engine, Sample, SampleRequest};
+use lapidary_reward::{Attempt, Reward};
+use lapidary_task::{Split, Task};
+use lapidary_text::Tokenizer;
+
+use crate::evaluation::{AttemptRecord, Evaluation, PromptRecord, Settings};
+
+/// Sequences that are sampled together: bounds the memory of keys and values whatever the number of prompts.
+const SEQUENCES_AT_ONCE: usize = 256;
+
+/// Asks `settings.prompts` held-out prompts and judges every answer.
+///
+/// The prompts are spread evenly over the held-out split, whatever the seed; an endless split gives its first. Token `t` of
+/// sample `s` of the item at index `i` is drawn with `Key::new(seed, Purpose::Evaluate).at(i).at(s).at(t)`, so neither the number of prompts
+/// nor their batches change an answer. `progress` hears prompts done and prompts in all.
+///
+/// # Errors
+/// `Usage`: settings that make no sense, a task without held-out prompts. Whatever task, tokenizer or engine report.
+pub fn evaluate(
+    engine: &dyn Engine,
+    tokenizer: &Tokenizer,
+    task: &dyn Task,
+    reward: &dyn Reward,
+    settings: &Settings,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Evaluation> {
+    check(settings)?;
+    let indices = indices(task, settings.prompts)?;
+    let mut records = Vec::with_capacity(indices.len());
+    for batch in indices.chunks((SEQUENCES_AT_ONCE / settings.samples).max(1)) {
+        let items = batch.iter().map(|&index| task.item(Split::Test, index)).collect::<Result<Vec<Item>>>()?;
+        records.extend(ask(engine, tokenizer, reward, settings, batch, items)?);
+        progress(records.len(), indices.len());
+    }
+    Ok(Evaluation::new(task.name(), reward.name(), *settings, engine.version(), records))
+}
+
+fn check(settings: &Settings) -> Result<()> {
+    let wrong = |what: &str, hint: &str| Err(Problem::new(Kind::Usage, "R090", what).hint(hint));
+    if settings.prompts == 0 || settings.samples == 0 || settings.max_new_tokens == 0 {
+        return wrong("an evaluation needs prompts, samples and room for an answer", "give numbers of at least 1");
+    }
+    if !settings.temperature.is_finite() || settings.temperature < 0.0 || !settings.right_from.is_finite() {
+        return wrong("temperature and the score of a right answer must be numbers", "`temperature = 0` is greedy");
+    }
+    if settings.temperature == 0.0 && settings.samples > 1 {
+        return wrong(
+            "greedy decoding gives the same answer to every sample of a prompt",
+            "one sample, or a temperature above 0",
+        );
+    }
+    Ok(())
+}
+
+/// Indices of the held-out prompts, ascending.
+fn indices(task: &dyn Task, wanted: usize) -> Result<Vec<u64>> {
+    let wanted = wanted as u64;
+    match task.len(Split::Test).map(|len| len as u64) {
+        None => Ok((0..wanted).collect()),
+        Some(0) => Err(Problem::new(Kind::Usage, "D052", format!("task `{}` has no held-out prompts", task.name()))
+            .hint("give the task a test split, or evaluate on another task")),
+        Some(len) if len <= wanted => Ok((0..len).collect()),
+        Some(len) => Ok((0..wanted).map(|at| (u128::from(at) * u128::from(len) / u128::from(wanted)) as u64).collect()),
+    }
+}
+
+/// An item ready to be sampled, or why it cannot be.
+enum Question {
+    Request(SampleRequest),
+    TooLong(String),
+}
+
+fn ask(
+    engine: &dyn Engine,
+    tokenizer: &Tokenizer,
+    reward: &dyn Reward,
+    settings: &Settings,
+    indices: &[u64],
+    items: Vec<Item>,
+) -> Result<Vec<PromptRecord>> {
+    let questions = indices
+        .iter()
+        .zip(&items)
+        .map(|(&index, item)| question(engine, tokenizer, settings, index, item))
+        .collect::<Result<Vec<Question>>>()?;
+    let requests: Vec<SampleRequest> = questions
+        .iter()
+        .filter_map(|question| match question {
+            Question::Request(request) => Some(request.clone()),
+            Question::TooLong(_) => None,
+        })
+        .collect();
+    let mut answers = engine.sample(&requests, &|_| ())?.into_iter();
+    let mut records = Vec::with_capacity(items.len());
+    for (question, item) in questions.into_iter().zip(items) {
+        let attempts = match question {
+            Question::Request(_) => judge(tokenizer, reward, &item, answers.next().unwrap_or_default()),
+            Question::TooLong(why) => vec![unanswered(&why); settings.samples],
+        };
+        assert_eq!(attempts.len(), settings.samples, "the engine must answer every sample of `{}`", item.id);
+        records.push(PromptRecord { id: item.id, prompt: item.prompt.plain(), answer: item.answer, attempts });
+    }
+    Ok(records)
+}
+
+fn question(
+    engine: &dyn Engine,
+    tokenizer: &Tokenizer,
+    settings: &Settings,
+    index: u64,
+    item: &Item,
+) -> Result<Question> {
+    let model = engine.model();
+    let prompt = tokenizer.encode_prompt(&item.prompt).map_err(|problem| problem.context(format!("`{}`", item.id)))?;
+    let room = model.context.saturating_sub(prompt.len());
+    if room == 0 || prompt.is_empty() {
+        let (tokens, context) = (prompt.len(), model.context);
+        return Ok(Question::TooLong(format!(
+            "the prompt has {tokens} tokens, which leaves no room in a context of {context}"
+        )));
+    }
+    let mut stop_tokens: Vec<u32> = tokenizer.end_tokens().iter().chain(&model.eos).copied().collect();
+    stop_tokens.sort_unstable();
+    stop_tokens.dedup();
+    let Settings { temperature, top_k, top_p, .. } = *settings;
+    Ok(Question::Request(SampleRequest {
+        prompt,
+        samples: settings.samples,
+        max_new_tokens: settings.max_new_tokens.min(room),
+        choose: if temperature == 0.0 { Choose::Greedy } else { Choose::Draw { temperature, top_k, top_p } },
+        stop_tokens,
+        key: Key::new(settings.seed, Purpose::Evaluate).at(index),
+    }))
+}
+
+fn judge(tokenizer: &Tokenizer, reward: &dyn Reward, item: &Item, samples: Vec<Sample>) -> Vec<AttemptRecord> {
+    let prompt = item.prompt.plain();
+    let completions: Vec<String> = samples.iter().map(|sample| tokenizer.decode(&sample.tokens)).collect();
+    let attempts: Vec<Attempt<'_>> = samples
+        .iter()
+        .zip(&completions)
+        .map(|(sample, completion)| Attempt {
+            prompt: &prompt,
+            completion,
+            answer: item.answer.as_deref(),
+            metadata: &item.metadata,
+            tokens: sample.tokens.len(),
+            truncated: sample.stop == StopReason::Length,
+        })
+        .collect();
+    let verdicts = reward.score(&attempts);
+    assert_eq!(verdicts.len(), samples.len(), "reward `{}` must judge every attempt", reward.name());
+    samples
+        .iter()
+        .zip(completions.iter().zip(verdicts))
+        .map(|(sample, (completion, verdict))| AttemptRecord {
+            completion: completion.clone(),
+            tokens: sample.tokens.len(),
+            truncated: sample.stop == StopReason::Length,
+            verdict,
+        })
+        .collect()
+}
+
+fn unanswered(why: &str) -> AttemptRecord {
+    AttemptRecord { completion: String::new(), tokens: 0, truncated: false, verdict: Verdict::none(why) }
+}
+
+#[cfg(test)]
+mod tests;
