@@ -150,7 +150,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    pub(crate) fn new(task: &str, reward: &str, settings: Settings, weights: u64, prompts: Vec<PromptRecord>) -> Self {
+    /// An evaluation of given answers; the summary is worked out here.
+    pub fn new(task: &str, reward: &str, settings: Settings, weights: u64, prompts: Vec<PromptRecord>) -> Self {
         let summary = summarise(&prompts, &settings);
         Self { task: task.to_string(), reward: reward.to_string(), settings, weights, summary, prompts }
     }
@@ -259,12 +260,12 @@ fn finish(rates: (Vec<f64>, Vec<f64>), scores: &(Vec<f64>, Vec<f64>), key: Key) 
         if binary {
             success_rate(&rates.iter().map(|&rate| vec![rate == 1.0]).collect::<Vec<_>>())
         } else {
-            mean(rates)
+            mean(rates).map(|rate| rate.clamped(0.0, 1.0))
         }
     };
     let difference = match &pairs {
         Some(pairs) => pairs.difference()?,
-        None => paired_mean_difference(&rates.0, &rates.1)?,
+        None => paired_mean_difference(&rates.0, &rates.1)?.clamped(-1.0, 1.0),
     };
     Some(Comparison {
         prompts: rates.0.len(),
@@ -341,6 +342,11 @@ mod tests {
         assert_eq!(found.pairs, Some(Pairs { gained: 4, ..Pairs::default() }));
         assert_eq!((found.difference.estimate, found.p_value), (1.0, Some(0.125)));
         assert_eq!(found.score_difference.estimate, 1.0);
+
+        let one = |scores: &[Option<f32>]| evaluation(2, vec![prompt(0, scores)]);
+        let found = compare(&one(&[Some(0.0), Some(1.0)]), &one(&[Some(1.0), Some(1.0)]), 1).unwrap();
+        let difference = found.difference;
+        assert_eq!((found.pairs, difference.estimate, difference.low, difference.high), (None, 0.5, -1.0, 1.0));
 
         let other = evaluation(1, vec![PromptRecord { prompt: "other".into(), ..prompt(0, &[Some(1.0)]) }]);
         assert_eq!(compare(&before, &other, 1).unwrap_err().code(), "D051");

@@ -42,7 +42,8 @@ impl Interval {
         value < self.low || value > self.high
     }
 
-    fn clamped(mut self, low: f64, high: f64) -> Self {
+    /// The same with both ends brought into the range that the quantity can take.
+    pub(crate) fn clamped(mut self, low: f64, high: f64) -> Self {
         self.low = self.low.clamp(low, high);
         self.high = self.high.clamp(low, high);
         self
@@ -50,8 +51,11 @@ impl Interval {
 }
 
 impl std::fmt::Display for Interval {
-    /// `0.412 [0.351, 0.476]`.
+    /// `0.412 [0.351, 0.476]`, or `0.412` alone where nothing is known about its error.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.method == IntervalMethod::Unknown {
+            return write!(f, "{:.3}", self.estimate);
+        }
         write!(f, "{:.3} [{:.3}, {:.3}]", self.estimate, self.low, self.high)
     }
 }
@@ -168,6 +172,8 @@ mod tests {
         close(mean(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap(), 3.0 - 1.963_243, 3.0 + 1.963_243, 1e-6);
         assert_eq!(mean(&[]), None);
         assert_eq!(mean(&[0.5]).unwrap().method, IntervalMethod::Unknown);
+        assert_eq!(mean(&[0.5]).unwrap().to_string(), "0.500");
+        assert_eq!(wilson(81, 263).unwrap().to_string(), "0.308 [0.255, 0.366]");
     }
 
     #[test]
