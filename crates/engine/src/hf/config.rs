@@ -14,6 +14,8 @@ use crate::{Family, ModelConfig, RopeScaling};
 const MAX_WIDTH: u64 = 1 << 24;
 /// Bound of the number of blocks.
 const MAX_LAYERS: u64 = 4096;
+/// Blocks from the first that see everything where a Qwen configuration does not say.
+const QWEN_FULL_LAYERS: u64 = 28;
 /// Bound of the context length.
 const MAX_CONTEXT: u64 = 1 << 30;
 
@@ -245,7 +247,8 @@ fn sliding_window(source: &ConfigSource, config: &ModelConfig) -> Result<Option<
         return Ok(None);
     }
     let window = source.integer("sliding_window", u64::MAX)?.filter(|&window| window < config.context);
-    let first = source.get("max_window_layers").and_then(Value::as_u64).unwrap_or(0);
+    let default = if config.family == Family::Llama { 0 } else { QWEN_FULL_LAYERS };
+    let first = source.get("max_window_layers").and_then(Value::as_u64).unwrap_or(default);
     let slides = match source.get("layer_types").and_then(Value::as_array) {
         Some(types) => types.iter().any(|kind| kind != "full_attention"),
         None => first < config.layers as u64,
@@ -262,6 +265,9 @@ fn rope(source: &ConfigSource) -> Result<(f64, Option<RopeScaling>)> {
         if !object.is_object() {
             return Err(source.problem("M005", key, format!("`{key}` must be an object or null, got {object}")));
         }
+        if object.as_object().is_some_and(|entries| entries.values().any(Value::is_object)) {
+            return Err(source.refuse(key, format!("rotary frequencies that differ between blocks (`{key}`)")));
+        }
         let scaling = rope_scaling(source, key, object)?;
         if let Some((first, other)) = answer
             && other != scaling
@@ -271,11 +277,9 @@ fn rope(source: &ConfigSource) -> Result<(f64, Option<RopeScaling>)> {
         answer = Some((key, scaling));
         theta = source.number_in(object, "rope_theta")?.or(theta);
     }
-    for (place, key) in
-        [(Some(source.json), "partial_rotary_factor"), (source.get("rope_parameters"), "partial_rotary_factor")]
-    {
-        let factor = place.map(|object| source.number_in(object, key)).transpose()?.flatten();
-        if factor.is_some_and(|factor| factor != 1.0) {
+    for object in [Some(source.json), source.get("rope_parameters"), source.get("rope_scaling")].into_iter().flatten() {
+        let key = "partial_rotary_factor";
+        if source.number_in(object, key)?.is_some_and(|factor| factor != 1.0) {
             return Err(source.refuse(key, "rotation of only a part of each head (`partial_rotary_factor`)"));
         }
     }
@@ -371,6 +375,6 @@ pub fn config_json(config: &ModelConfig) -> Value {
 }
 
 /// The f64 whose decimal form is the shortest that names this f32: 1e-5 and not 9.999999747378752e-6.
-fn shortest(value: f32) -> f64 {
+pub(super) fn shortest(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }

@@ -6,6 +6,7 @@ use lapidary_core::{Kind, Place, Problem, Result};
 use serde_json::Value;
 
 use super::config::{self, ConfigSource};
+use super::gguf;
 use super::safetensors::Shards;
 use crate::ModelConfig;
 
@@ -20,14 +21,25 @@ pub(super) struct Parts {
     pub(super) weights: Shards,
 }
 
-/// Reads everything but the weights themselves.
-pub(super) fn open(path: &Path) -> Result<Parts> {
-    if !path.exists() {
-        return Err(no_such_model(path));
+/// The directory or GGUF file that `path` names: itself, or the snapshot that the Hugging Face cache keeps of that id.
+pub(super) fn locate(path: &Path) -> Result<PathBuf> {
+    if path.is_dir() || (path.is_file() && gguf::is_gguf(path)) {
+        return Ok(path.to_path_buf());
     }
     if path.is_file() {
         return Err(not_a_model_file(path));
     }
+    let Some((owner, name)) = hub_id(path) else { return Err(no_such_model(path)) };
+    let snapshot = hub_cache().and_then(|cache| cached(&cache, owner, name));
+    snapshot.ok_or_else(|| {
+        no_such_model(path)
+            .why("as an id of the Hugging Face hub it is not in the local cache, and Lapidary downloads nothing")
+            .hint(format!("`hf download {owner}/{name}` on a machine with network, then run this again"))
+    })
+}
+
+/// Reads everything but the weights themselves.
+pub(super) fn open(path: &Path) -> Result<Parts> {
     let weights = weights(path)?;
     let config_path = path.join("config.json");
     let (text, raw) = read_json(&config_path)?.ok_or_else(|| {
@@ -110,23 +122,37 @@ fn pickle_refused(path: &Path) -> Problem {
 }
 
 fn no_such_model(path: &Path) -> Problem {
-    let name = path.display();
-    let text = path.to_string_lossy();
-    let parts: Vec<&str> = text.split('/').collect();
-    let plain = |part: &&str| {
+    Problem::new(Kind::Model, "M001", format!("there is no model at `{}`", path.display()))
+        .hint("check the path: a model is a Hugging Face directory or a .gguf file")
+}
+
+/// `organisation/name`, if the path is spelled like one.
+fn hub_id(path: &Path) -> Option<(&str, &str)> {
+    let (owner, name) = path.to_str()?.split_once('/')?;
+    let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    let problem = Problem::new(Kind::Model, "M001", format!("there is no model at `{name}`"));
-    if parts.len() == 2 && parts.iter().all(plain) && path.extension().is_none_or(|extension| extension != "gguf") {
-        let directory = parts[1];
-        problem
-            .why("if it is an id of the Hugging Face hub: Lapidary reads local files only and downloads nothing")
-            .hint(format!("`hf download {name} --local-dir {directory}`, then use `{directory}`"))
-    } else {
-        problem.hint("check the path: a model is a Hugging Face directory or a .gguf file")
-    }
+    (plain(owner) && plain(name) && !name.ends_with(".gguf")).then_some((owner, name))
+}
+
+/// Where Hugging Face keeps downloads: `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`.
+fn hub_cache() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("HF_HUB_CACHE")
+        .or_else(|| variable("HF_HOME").map(|home| home.join("hub")))
+        .or_else(|| variable("HOME").map(|home| home.join(".cache/huggingface/hub")))
+}
+
+/// The snapshot of a model's main branch in the cache, which names it in `refs/main`.
+fn cached(cache: &Path, owner: &str, name: &str) -> Option<PathBuf> {
+    let model = cache.join(format!("models--{owner}--{name}"));
+    let revision = std::fs::read_to_string(model.join("refs/main")).ok()?;
+    let revision = revision.trim();
+    let is_hash = !revision.is_empty() && revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let snapshot = model.join("snapshots").join(revision);
+    (is_hash && snapshot.is_dir()).then_some(snapshot)
 }
 
 /// Text and value of a JSON file; `None` where there is no such file.

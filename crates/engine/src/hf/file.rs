@@ -7,8 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use lapidary_core::{Kind, Problem, Result};
 
-/// How much is read at once while a tensor is converted. A multiple of every block size.
+/// How much is read at once, at most, while a tensor is converted.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// Appends the values that a run of whole blocks stores.
+pub(super) type Decode = fn(&[u8], &mut Vec<f32>);
 
 /// A file opened for reading. Plain reads instead of a memory map: a file that is changed or cut under the process is an
 /// error then, not undefined behaviour.
@@ -48,13 +51,13 @@ impl WeightFile {
     }
 
     /// Reads `elements` values stored as blocks of `block_bytes` bytes that hold `block_elements` values each.
-    /// `decode` appends the values of a run of whole blocks. The caller has checked that the range lies in the file.
+    /// The caller has checked that the range lies in the file.
     pub(super) fn read_blocks(
         &self,
         offset: u64,
         elements: usize,
         (block_bytes, block_elements): (usize, usize),
-        decode: fn(&[u8], &mut Vec<f32>),
+        decode: Decode,
     ) -> Result<Vec<f32>> {
         assert_eq!(elements % block_elements, 0, "whole blocks");
         let bytes = elements / block_elements * block_bytes;

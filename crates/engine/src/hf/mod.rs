@@ -10,57 +10,84 @@
 mod config;
 mod directory;
 mod file;
+mod gguf;
 mod safetensors;
 mod save;
 
-pub use config::config_json;
-pub use save::save;
-
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lapidary_core::{Kind, Problem, Result};
 use serde_json::Value;
 
 use crate::{ModelConfig, TensorSpec};
+pub use config::config_json;
+pub use gguf::GgufVocabulary;
+pub use save::save;
 
 /// A model on disk whose configuration and tensor list have been checked.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// The model's shape; `eos` holds the end tokens of `config.json` and `generation_config.json`.
     pub config: ModelConfig,
+    path: PathBuf,
     raw: Value,
     generation: Option<Value>,
+    vocabulary: Option<GgufVocabulary>,
     unused: Vec<String>,
-    weights: safetensors::Shards,
+    weights: Weights,
+}
+
+/// Where the tensors lie.
+#[derive(Debug)]
+enum Weights {
+    Safetensors(safetensors::Shards),
+    Gguf(gguf::GgufWeights),
 }
 
 impl Checkpoint {
-    /// Opens a Hugging Face directory (`config.json` and `*.safetensors`).
+    /// Opens a Hugging Face directory (`config.json` and `*.safetensors`), the id of a model in the local Hugging Face
+    /// cache, or a GGUF file.
     ///
-    /// Every tensor that the configuration asks for is there with the right shape and a readable type afterwards. Fails
-    /// with [`Kind::Model`]: `M001` no such model, `M002` no weights, `M003` pickle, `M004` broken JSON, `M005` bad
+    /// Every tensor that the configuration asks for is there with the right shape and a readable type afterwards.
+    ///
+    /// # Errors
+    /// [`Kind::Model`]: `M001` no such model, `M002` no weights, `M003` pickle, `M004` broken JSON, `M005` bad
     /// configuration value, `M006` unknown family, `M007` a feature the engine does not compute, `M008` broken weights
-    /// file, `M009` broken shard index, `M010` missing tensor, `M011` wrong shape, `M012` unreadable number type.
+    /// file, `M009` broken shard index, `M010` missing tensor, `M011` wrong shape, `M012` unreadable number type, and
+    /// whatever the operating system says.
     pub fn open(path: &Path) -> Result<Self> {
-        let parts = directory::open(path)?;
-        let checkpoint = Self {
-            unused: unused(&parts.config, parts.weights.names()),
-            config: parts.config,
-            raw: parts.raw,
-            generation: parts.generation,
-            weights: parts.weights,
-        };
+        let path = directory::locate(path)?;
+        let checkpoint = if path.is_file() { Self::of_gguf(path)? } else { Self::of_directory(path)? };
         for spec in checkpoint.config.tensors() {
             checkpoint.check(&spec)?;
         }
         Ok(checkpoint)
     }
 
-    /// The tensor `spec.name` as f32 in row-major order. A wrong shape, a short file or a value that is not finite
-    /// (`M013`) is an error.
+    fn of_directory(path: PathBuf) -> Result<Self> {
+        let directory::Parts { config, raw, generation, weights } = directory::open(&path)?;
+        let unused = unused(&config, weights.names());
+        let weights = Weights::Safetensors(weights);
+        Ok(Self { config, path, raw, generation, vocabulary: None, unused, weights })
+    }
+
+    fn of_gguf(path: PathBuf) -> Result<Self> {
+        let gguf::Parts { config, raw, vocabulary, weights } = gguf::open(&path)?;
+        let unused = unused(&config, weights.names());
+        let weights = Weights::Gguf(weights);
+        Ok(Self { config, path, raw, generation: None, vocabulary: Some(vocabulary), unused, weights })
+    }
+
+    /// The tensor `spec.name` as f32 in row-major order.
+    ///
+    /// # Errors
+    /// `M010`, `M011`, `M012` as in [`Checkpoint::open`]; `M013` a value that is not finite; a file that has been cut.
     pub fn read(&self, spec: &TensorSpec) -> Result<Vec<f32>> {
         self.check(spec)?;
-        let values = self.weights.read(&spec.name)?;
+        let values = match &self.weights {
+            Weights::Safetensors(shards) => shards.read(&spec.name)?,
+            Weights::Gguf(gguf) => gguf.read(&spec.name)?,
+        };
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(at) => Err(Problem::new(
@@ -73,7 +100,17 @@ impl Checkpoint {
         }
     }
 
-    /// `config.json` as it was read, so that saving keeps the keys Lapidary does not know.
+    /// The directory or GGUF file that was opened; for an id of the hub, where the cache keeps it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tokenizer of a GGUF file; `None` for a directory, whose tokenizer is in files of its own.
+    pub fn gguf_vocabulary(&self) -> Option<&GgufVocabulary> {
+        self.vocabulary.as_ref()
+    }
+
+    /// `config.json` as it was read (for a GGUF file: the one Hugging Face would have), so that saving keeps the keys Lapidary does not know.
     pub fn raw_config(&self) -> &Value {
         &self.raw
     }
@@ -94,7 +131,11 @@ impl Checkpoint {
     }
 
     fn check(&self, spec: &TensorSpec) -> Result<()> {
-        let Some(found) = self.weights.shape(&spec.name) else {
+        let found = match &self.weights {
+            Weights::Safetensors(shards) => shards.shape(&spec.name),
+            Weights::Gguf(gguf) => gguf.shape(&spec.name),
+        };
+        let Some(found) = found else {
             return Err(Problem::new(
                 Kind::Model,
                 "M010",
@@ -111,7 +152,10 @@ impl Checkpoint {
             )
             .hint("config.json and the weights belong to different models"));
         }
-        self.weights.check_type(&spec.name)
+        match &self.weights {
+            Weights::Safetensors(shards) => shards.check_type(&spec.name),
+            Weights::Gguf(gguf) => gguf.check_type(&spec.name),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
 
-use super::file::{WeightFile, decode_bf16, decode_f16, decode_f32};
+use super::file::{Decode, WeightFile, decode_bf16, decode_f16, decode_f32};
 
 /// Longest header that the format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -160,8 +160,7 @@ impl Shard {
 }
 
 /// Bytes per number and their decoder.
-#[allow(clippy::type_complexity)]
-fn codec(dtype: Dtype) -> Option<(usize, fn(&[u8], &mut Vec<f32>))> {
+fn codec(dtype: Dtype) -> Option<(usize, Decode)> {
     match dtype {
         Dtype::F32 => Some((4, decode_f32)),
         Dtype::F16 => Some((2, decode_f16)),
