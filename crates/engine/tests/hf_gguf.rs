@@ -154,7 +154,8 @@ fn what_cannot_be_computed_is_refused_by_name() {
         change(&mut gguf);
         refused(&gguf)
     };
-    let cases: [(&dyn Fn(&mut Gguf), &str, &str); 13] = [
+    type Case<'a> = (&'a dyn Fn(&mut Gguf), &'a str, &'a str);
+    let cases: [Case; 13] = [
         (&|g| g.text("general.architecture", "gemma3"), "M006", "does not compute architecture `gemma3`"),
         (&|g| g.u32("llama.expert_count", 8), "M007", "a mixture of 8 experts"),
         (&|g| g.u32("llama.rope.dimension_count", 4), "M007", "the rotated part of a head are 4 wide, its keys 8"),

@@ -150,10 +150,10 @@ pub(super) fn config_json(path: &Path, header: &Header, rope_factors: Option<&[f
     };
     let key = |rest: &str| format!("{architecture}.{rest}");
     refuse_experts(&lookup, &key("expert_count"))?;
-    let heads = lookup.required(&key("attention.head_count"))?.max(1);
+    let heads = lookup.required(&key("attention.head_count"))?;
     let hidden = lookup.required(&key("embedding_length"))?;
     let kv_heads = lookup.integer(&key("attention.head_count_kv"))?.unwrap_or(heads);
-    let head_width = lookup.integer(&key("attention.key_length"))?.unwrap_or(hidden / heads);
+    let head_width = lookup.integer(&key("attention.key_length"))?.unwrap_or(hidden.checked_div(heads).unwrap_or(0));
     for (rest, what) in [("attention.value_length", "values"), ("rope.dimension_count", "the rotated part")] {
         if let Some(width) = lookup.integer(&key(rest))?.filter(|&width| width != head_width) {
             let message = format!("`{}`: {what} of a head are {width} wide, its keys {head_width}", path.display());
@@ -250,6 +250,9 @@ fn llama3_scaling(path: &Path, factors: &[f32], theta: f64) -> Result<serde_json
         return Err(Problem::new(Kind::Model, "M007", message)
             .why("GGUF stores the divisors of the rotary frequencies, not the rule they came from")
             .hint("use the Hugging Face directory of this model"));
+    }
+    if factor == 1.0 {
+        return Ok(serde_json::Value::Null);
     }
     Ok(json!({
         "rope_type": "llama3",
