@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-/// Rewards of a group that differ by less than this are the same reward.
+/// Rewards that differ by less than this are the same reward.
 ///
 /// A test on `max − min` rather than on `std == 0`: rewards such as `0.1 + 0.2` and `0.3` leave a standard deviation of
 /// rounding noise that a division would blow up to ±1.
 const SAME_REWARD: f64 = 1e-8;
+
+/// So are rewards that differ by less than this share of the largest: they are sums in `f32`, whose spacing is half of
+/// it.
+const SAME_SHARE: f64 = 2.0 * f32::EPSILON as f64;
 
 /// How rewards become advantages. `r` are the rewards of the rows that have a verdict; a group is one prompt's answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,7 +28,7 @@ pub enum Advantage {
         /// Added to the standard deviation.
         delta: f64,
     },
-    /// `A_i = r_i − mean of the others in the group = G/(G−1)·(r_i − mean_group(r))` (RLOO, arXiv 2402.14740, eq. 8).
+    /// `A_i = r_i − mean of the others in the group = G/(G−1)·(r_i − mean_group(r))` (RLOO, arXiv 2402.14740).
     LeaveOneOut,
 }
 
@@ -63,17 +67,19 @@ impl Advantages {
     }
 }
 
-/// Whether a group's rewards differ at all: DAPO's dynamic sampling keeps a group iff this holds (arXiv 2503.14476, §3.2).
+/// Whether a group's rewards differ at all: DAPO's dynamic sampling keeps a group iff this holds (arXiv 2503.14476,
+/// §3.2).
 ///
 /// Rows without a verdict do not count. Ask before any length penalty is added, or length alone keeps a group.
 pub fn rewards_vary(rewards: &[Option<f32>]) -> bool {
-    spread(rewards.iter().flatten().map(|&reward| f64::from(reward))) >= SAME_REWARD
+    let rewards: Vec<f64> = rewards.iter().flatten().map(|&reward| f64::from(reward)).collect();
+    !all_same(&rewards)
 }
 
-fn spread(rewards: impl Iterator<Item = f64>) -> f64 {
-    let (low, high) =
-        rewards.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), reward| (low.min(reward), high.max(reward)));
-    if low > high { 0.0 } else { high - low }
+fn all_same(rewards: &[f64]) -> bool {
+    let low = rewards.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = rewards.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    rewards.is_empty() || high - low < SAME_REWARD.max(SAME_SHARE * high.abs().max(low.abs()))
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -107,7 +113,7 @@ impl Advantage {
             per_row: per_row.iter().map(|&advantage| advantage as f32).collect(),
             rows,
             groups: members.len(),
-            zero_variance_groups: several.iter().filter(|group| spread(group.iter().copied()) < SAME_REWARD).count(),
+            zero_variance_groups: several.iter().filter(|group| all_same(group)).count(),
             single_groups: members.len() - several.len(),
             reward_mean: mean(&scored),
             reward_std: mean(&deviations),
@@ -125,7 +131,7 @@ impl Advantage {
             }
         }
         let step: Vec<f64> = rewards.iter().flatten().copied().collect();
-        let batch = (mean(&step), spread(step.iter().copied()) < SAME_REWARD);
+        let batch = (mean(&step), all_same(&step));
         let statistics: BTreeMap<usize, Group> =
             members.iter().map(|(&group, rewards)| (group, Group::of(rewards))).collect();
         let per_row = rewards.iter().zip(groups).map(|(reward, group)| match reward {
@@ -166,7 +172,129 @@ impl Group {
             size: rewards.len() as f64,
             mean: center,
             squares: rewards.iter().map(|reward| (reward - center).powi(2)).sum(),
-            teaches_nothing: rewards.len() < 2 || spread(rewards.iter().copied()) < SAME_REWARD,
+            teaches_nothing: rewards.len() < 2 || all_same(rewards),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, fixtures, floats};
+
+    const ZSCORE: Advantage = Advantage::GroupZscore { ddof: 1, delta: 1e-6 };
+    const GROUP: [Advantage; 3] = [Advantage::GroupMean, ZSCORE, Advantage::LeaveOneOut];
+
+    fn of(advantage: Advantage, rewards: &[f64]) -> Vec<f64> {
+        let rewards: Vec<Option<f64>> = rewards.iter().copied().map(Some).collect();
+        advantage.of_f64(&rewards, &vec![0; rewards.len()]).0
+    }
+
+    #[test]
+    fn golden_advantages() {
+        let table = [
+            (Advantage::Raw, "raw", [1.0, 1.0]),
+            (Advantage::BatchMean, "batch_mean", [0.5, 0.333333]),
+            (ZSCORE, "group_zscore_ddof1", [0.866024, 0.577349]),
+            (Advantage::GroupZscore { ddof: 0, delta: 1e-6 }, "group_zscore_ddof0", [0.999998, 0.707105]),
+            (Advantage::GroupMean, "group_mean", [0.5, 0.333333]),
+            (Advantage::LeaveOneOut, "leave_one_out", [0.666667, 0.5]),
+        ];
+        for (advantage, key, first) in table {
+            for (fixture, first) in fixtures().iter().zip(first) {
+                let got = advantage.of_f64(&fixture.rewards, &vec![0; fixture.rewards.len()]).0;
+                close(got[0], first, 1e-6, key);
+                for (got, expected) in got.iter().zip(floats(&fixture.golden["advantages"][key])) {
+                    close(*got, expected, 1e-12, key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn group_ids_say_who_belongs_together_whatever_their_order_and_size() {
+        let rewards = [1.0, 5.0, 0.0, 7.0, 9.0].map(Some);
+        let got = Advantage::GroupMean.of(&rewards, &[8, 3, 8, 3, 3]);
+        assert_eq!(got.per_row, [0.5, -2.0, -0.5, 0.0, 2.0]);
+        assert_eq!((got.groups, got.zero_variance_groups, got.single_groups), (2, 0, 0));
+        close(got.reward_mean, 4.4, 1e-12, "mean");
+        close(got.reward_std, (0.5_f64.sqrt() + 2.0) / 2.0, 1e-12, "standard deviation");
+    }
+
+    #[test]
+    fn no_verdict_leaves_the_statistics_and_the_batch() {
+        for advantage in GROUP {
+            let with = advantage.of(&[Some(1.0), None, Some(0.0), Some(0.0)], &[0; 4]);
+            let without = advantage.of(&[Some(1.0), Some(0.0), Some(0.0)], &[0; 3]);
+            assert_eq!([with.per_row[0], with.per_row[2], with.per_row[3]], without.per_row[..]);
+            assert_eq!(with.per_row[1], 0.0);
+            assert_eq!(with.rows, [0, 2, 3]);
+            assert_eq!(with.reward_mean, without.reward_mean);
+            assert_eq!(with.metrics()[3], ("frac_no_verdict", 0.25));
+        }
+        assert_eq!(Advantage::BatchMean.of(&[Some(1.0), None, Some(0.0)], &[0, 1, 2]).per_row, [0.5, 0.0, -0.5]);
+        let none = ZSCORE.of(&[None, None], &[0, 0]);
+        assert_eq!((none.groups, none.rows.len(), none.reward_mean), (0, 0, 0.0));
+        assert!(none.metrics().iter().all(|(_, value)| value.is_finite()));
+    }
+
+    #[test]
+    fn equal_rewards_give_exactly_zero() {
+        for advantage in [GROUP.as_slice(), &[Advantage::BatchMean]].concat() {
+            for same in [[0.0; 3], [1.0; 3], [0.1 + 0.2, 0.3, 0.3]] {
+                assert_eq!(of(advantage, &same), [0.0; 3], "{advantage:?} of {same:?}");
+            }
+            let next = f32::from_bits(0.3_f32.to_bits() + 1);
+            assert_eq!(advantage.of(&[Some(0.3), Some(next)], &[0, 0]).per_row, [0.0; 2], "one step of f32 apart");
+            assert!(of(advantage, &[0.0, 0.0, 1e-7]).iter().all(|&advantage| advantage != 0.0));
+        }
+        let counted = ZSCORE.of(&[1.0, 1.0, 0.0, 1.0, 0.5].map(Some), &[0, 0, 1, 1, 2]);
+        assert_eq!((counted.groups, counted.zero_variance_groups, counted.single_groups), (3, 1, 1));
+        assert_eq!(counted.metrics()[2], ("frac_reward_zero_std", 2.0 / 3.0));
+    }
+
+    #[test]
+    fn a_group_of_one_says_nothing() {
+        for advantage in GROUP {
+            assert_eq!(of(advantage, &[5.0]), [0.0]);
+            assert_eq!(advantage.of(&[Some(5.0), None], &[0, 0]).per_row, [0.0, 0.0], "one verdict is a group of one");
+        }
+        assert_eq!(of(Advantage::Raw, &[5.0]), [5.0]);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        /// Advantages of a group add up to 0, follow their answers, and scale as each estimator says.
+        #[test]
+        fn properties(
+            rewards in proptest::collection::vec(-3.0..3.0_f64, 2..9), scale in 0.1..10.0_f64,
+            shift in -5.0..5.0_f64, turn in 0..8_usize,
+        ) {
+            proptest::prop_assume!(rewards.iter().any(|reward| (reward - rewards[0]).abs() > 0.1));
+            let turned = |values: &[f64]| {
+                let mut values = values.to_vec();
+                let turn = turn % values.len();
+                values.rotate_left(turn);
+                values
+            };
+            let moved: Vec<f64> = rewards.iter().map(|reward| scale * reward + shift).collect();
+            for advantage in GROUP {
+                let got = of(advantage, &rewards);
+                close(got.iter().sum(), 0.0, 1e-9, "sum");
+                for (got, expected) in of(advantage, &turned(&rewards)).iter().zip(turned(&got)) {
+                    close(*got, expected, 1e-9, "permuted");
+                }
+                let factor = if advantage == ZSCORE { 1.0 } else { scale };
+                for (moved, plain) in of(advantage, &moved).iter().zip(&got) {
+                    // δ = 1e-6 beside a deviation of at least 0.01 moves a z-score by 1e-4 of itself.
+                    close(*moved, factor * plain, 1e-3 * (1.0 + plain.abs()), "scaled");
+                }
+            }
+            let size = rewards.len() as f64;
+            for (rloo, centred) in of(Advantage::LeaveOneOut, &rewards).iter().zip(of(Advantage::GroupMean, &rewards)) {
+                close(*rloo, centred * size / (size - 1.0), 1e-12, "RLOO is Dr. GRPO times G/(G−1)");
+            }
         }
     }
 }

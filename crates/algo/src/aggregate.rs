@@ -19,8 +19,8 @@ pub enum Aggregate {
     TokenSumConst,
 }
 
-/// Divisors of one optimiser step, computed before its first micro-batch: so a step's loss and gradient do not depend on
-/// how its rows are split.
+/// Divisors of one optimiser step, computed before its first micro-batch: so a step's loss and gradient do not depend
+/// on how its rows are split.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normaliser {
     aggregate: Aggregate,
@@ -61,5 +61,53 @@ impl Normaliser {
             Aggregate::SeqMeanTokenSum => 1.0 / self.sequences,
             Aggregate::TokenSumConst => 1.0 / self.constant,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::method;
+    use crate::objective::Objective;
+    use crate::testing::check_golden;
+    use crate::{Overrides, Surrogate};
+
+    /// Rows of 3, 0, 2, 4 and 1 trained tokens.
+    fn mask() -> Ragged<bool> {
+        let rows = [vec![false, true, true, true], vec![false], vec![true, false, true], vec![true; 4], vec![true]];
+        rows.into_iter().collect()
+    }
+
+    #[test]
+    fn weights_of_a_token_by_hand() {
+        let weight = |aggregate, length| Normaliser::new(aggregate, &mask(), 8).token_weight(length);
+        for (length, seq_mean) in [(3, 1.0 / 12.0), (2, 0.125), (4, 0.0625), (1, 0.25)] {
+            assert_eq!(weight(Aggregate::TokenMean, length), 0.1);
+            assert_eq!(weight(Aggregate::SeqMeanTokenMean, length), seq_mean, "the empty row is not among the 4");
+            assert_eq!(weight(Aggregate::SeqMeanTokenSum, length), 0.25);
+            assert_eq!(weight(Aggregate::TokenSumConst, length), 1.0 / 40.0, "the empty row is among the 5");
+        }
+    }
+
+    #[test]
+    fn counts() {
+        let normaliser = Normaliser::new(Aggregate::TokenMean, &mask(), 8);
+        assert_eq!((normaliser.tokens(), normaliser.sequences()), (10.0, 4.0));
+    }
+
+    #[test]
+    fn golden_token_sum() {
+        let change = Overrides { aggregate: Some(Aggregate::SeqMeanTokenSum), ..Overrides::default() };
+        let summed: Objective = (method("dapo").unwrap().defaults)().with(&change).unwrap();
+        assert_eq!(summed.surrogate, Surrogate::Clip { low: 0.2, high: 0.28, dual: None });
+        check_golden(&summed, "seq_mean_token_sum", [0.369451, -0.076698]);
+    }
+
+    #[test]
+    fn the_constant_of_the_recipe_goes_before_the_stages_longest_answer() {
+        let mut objective = (method("dr_grpo").unwrap().defaults)();
+        assert_eq!(objective.normaliser(&mask(), 100).token_weight(1), 1.0 / 500.0);
+        objective.length_constant = Some(8);
+        assert_eq!(objective.normaliser(&mask(), 100).token_weight(1), 1.0 / 40.0);
     }
 }

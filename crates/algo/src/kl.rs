@@ -51,3 +51,65 @@ impl KlEstimator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, fixtures};
+    use lapidary_core::{Key, Purpose};
+
+    const ALL: [KlEstimator; 3] = [KlEstimator::K1, KlEstimator::K2, KlEstimator::K3];
+
+    #[test]
+    fn golden_token_means() {
+        let printed = [[0.130000, 0.067500, 0.063001], [-0.116667, 0.039167, 0.042646]];
+        for (fixture, printed) in fixtures().iter().zip(printed) {
+            for ((estimator, key), printed) in ALL.into_iter().zip(["k1", "k2", "k3"]).zip(printed) {
+                let pairs = fixture.rows.iter().flat_map(|row| row.logp.iter().zip(row.reference.iter().flatten()));
+                let values: Vec<f64> = pairs.map(|(logp, reference)| estimator.at(*logp, *reference).0).collect();
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                close(mean, fixture.golden["kl"][key].as_f64().unwrap(), 1e-12, key);
+                close(mean, printed, 1e-6, key);
+            }
+        }
+    }
+
+    #[test]
+    fn slopes_are_those_of_the_values_and_stop_where_values_are_held() {
+        for estimator in ALL {
+            for d in [-30.0, -19.0, -2.0, -0.5, 0.0, 0.3, 4.0, 19.0, 30.0] {
+                let h = 1e-6;
+                let difference = (estimator.at(d + h, 0.0).0 - estimator.at(d - h, 0.0).0) / (2.0 * h);
+                close(estimator.at(d, 0.0).1, difference, 1e-6, &format!("{estimator:?} at {d}"));
+            }
+            assert_eq!(estimator.at(-1e4, 0.0).1, 0.0);
+        }
+        assert_eq!(KlEstimator::K3.at(-5.0, 0.0), (10.0, 0.0));
+    }
+
+    /// Samples of one categorical distribution: the means of k1 and k3 meet at the exact KL, and k3 is never negative.
+    #[test]
+    fn estimators_meet_at_the_exact_kl() {
+        let (policy, reference) = ([0.5, 0.3, 0.2_f64], [0.4, 0.4, 0.2_f64]);
+        let exact: f64 = policy.iter().zip(&reference).map(|(p, q)| p * (p / q).ln()).sum();
+        let mut sums = [0.0; 2];
+        let n = 200_000;
+        for index in 0..n {
+            let draw = Key::new(5, Purpose::Bootstrap).at(index).uniform();
+            let token = if draw < 0.5 {
+                0
+            } else if draw < 0.8 {
+                1
+            } else {
+                2
+            };
+            for (sum, estimator) in sums.iter_mut().zip([KlEstimator::K1, KlEstimator::K3]) {
+                let (value, _) = estimator.at(policy[token].ln(), reference[token].ln());
+                assert!(estimator == KlEstimator::K1 || value >= 0.0);
+                *sum += value / n as f64;
+            }
+        }
+        close(sums[0], exact, 2e-3, "k1");
+        close(sums[1], exact, 2e-4, "k3");
+    }
+}

@@ -26,11 +26,15 @@ mod metrics;
 mod objective;
 mod overrides;
 mod page;
+#[cfg(test)]
+mod properties;
 mod ratio;
 mod shaping;
 mod surrogate;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod verl;
 
 pub mod methods;
 
@@ -42,6 +46,7 @@ pub use methods::{Method, MethodKind, Source, method, methods};
 pub use metrics::{LossMetrics, Metric, metric, metrics};
 pub use objective::Objective;
 pub use overrides::{AdvantageName, InvalidSetting, Overrides, SurrogateName};
+pub use page::methods_page;
 pub use ratio::Ratio;
 pub use shaping::{Overlong, overlong_penalty};
 pub use surrogate::Surrogate;

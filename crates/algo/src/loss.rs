@@ -12,8 +12,8 @@ use crate::surrogate::Stopped;
 pub struct LossBatch<'a> {
     /// True at tokens that the policy wrote and that are trained; false at prompt and environment tokens.
     pub mask: &'a Ragged<bool>,
-    /// Log-probabilities by the weights that the ratio compares with. `None`: the current weights are those weights, and
-    /// every ratio is exactly 1.
+    /// Log-probabilities by the weights that the ratio compares with. `None`: the current weights are those weights,
+    /// and every ratio is exactly 1.
     pub logp_old: Option<&'a Ragged<f32>>,
     /// Log-probabilities that the sampler gave; used for the mismatch metrics only.
     pub logp_rollout: Option<&'a Ragged<f32>>,
@@ -173,7 +173,7 @@ fn gather(batch: &LossBatch<'_>, stats: &TokenStats, index: usize, places: &[usi
 
 fn not_finite(what: &str, value: f64, row: usize, token: usize) -> Problem {
     Problem::new(Kind::Diverged, "N010", format!("the {what} of token {token} in row {row} is {value}"))
-        .why("a trained token's log-probability must be a finite number; the weights or the data produced one that is not")
+        .why("every trained token needs finite numbers; the weights or the data produced one that is not")
         .hint("lower `learning_rate` or `max_grad_norm`, and look at the sample in the last rollouts file")
 }
 

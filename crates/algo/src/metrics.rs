@@ -32,7 +32,8 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "loss",
         what: "what the step minimised: policy term + KL penalty − entropy bonus",
-        good: "supervised: falls. Policy gradient: hovers around 0; its size says nothing about progress, `reward` does",
+        good: "supervised: falls. Policy gradient: hovers around 0; its size says nothing about progress, `reward` \
+                  does",
         bad: "a jump by orders of magnitude together with `grad_norm`: lower `learning_rate`",
     },
     Metric {
@@ -46,17 +47,20 @@ const METRICS: &[Metric] = &[
         what: "mean over trained tokens of the entropy of the next-token distribution, in nats",
         good: "falls slowly and levels out above 0",
         bad: "drops to almost 0 in a few steps (collapse: every sample of a group is the same): raise `clip_high`, \
-              `entropy_coefficient` or `temperature`. Climbs without end: the policy comes apart, lower `learning_rate`",
+                  `entropy_coefficient` or `temperature`. Climbs without end: the policy comes apart, lower \
+                  `learning_rate`",
     },
     Metric {
         name: "kl",
         what: "mean over trained tokens of the chosen estimate of KL(policy ‖ reference), in nats",
         good: "grows slowly from 0",
-        bad: "grows much faster than `reward`: the policy moves where the reward does not ask it to; raise `kl_coefficient`",
+        bad: "grows much faster than `reward`: the policy moves where the reward does not ask it to; raise \
+                  `kl_coefficient`",
     },
     Metric {
         name: "approx_kl",
-        what: "mean over trained tokens of `w − 1 − log w`: how far this update has moved from the weights that sampled",
+        what: "mean over trained tokens of `w − 1 − log w`: how far this update has moved from the weights that \
+                  sampled",
         good: "0 on the first update of a rollout, below about 0.05 on the last",
         bad: "rises above 0.1: fewer `updates_per_rollout` or a lower `learning_rate`",
     },
@@ -81,13 +85,15 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "clip_ratio/low_mean",
         what: "share of trained tokens whose gradient the lower bound stopped (bad answers already less likely)",
-        good: "0 on the first update, then a few percent at most with token ratios, up to a third with GSPO",
+        good: "0 on the first update, then a few percent with token ratios, about 15 % with GSPO (its paper's figure \
+                  2)",
         bad: "most tokens: the later updates of a rollout teach nothing; fewer of them, or a lower `learning_rate`",
     },
     Metric {
         name: "clip_ratio/high_mean",
         what: "share of trained tokens whose gradient the upper bound stopped (good answers already likelier)",
-        good: "0 on the first update, then a few percent at most with token ratios, up to a third with GSPO",
+        good: "0 on the first update, then a few percent with token ratios, about 15 % with GSPO (its paper's figure \
+                  2)",
         bad: "high while `entropy` falls: rare good tokens cannot grow; raise `clip_high`",
     },
     Metric {
@@ -106,7 +112,8 @@ const METRICS: &[Metric] = &[
         name: "clip_ratio/sequence_mean",
         what: "share of answers stopped by either bound (sequence ratio); the rows above weigh answers by their length",
         good: "0 on the first update, then about as large as `clip_ratio/region_mean`",
-        bad: "much larger than `clip_ratio/region_mean`: mostly short answers are stopped, whose mean log-ratio moves most",
+        bad: "much larger than `clip_ratio/region_mean`: mostly short answers are stopped, whose mean log-ratio moves \
+                  most",
     },
     Metric {
         name: "sampling/logp_difference/mean",
@@ -137,7 +144,7 @@ const METRICS: &[Metric] = &[
         what: "mean reward of the answers that got a verdict",
         good: "rises",
         bad: "flat with `frac_reward_zero_std` near 1: the task is too hard or too easy. Rises while held-out accuracy \
-              does not: the reward is being exploited, read some rollouts",
+                  does not: the reward is being exploited, read some rollouts",
     },
     Metric {
         name: "reward_std",
@@ -147,9 +154,11 @@ const METRICS: &[Metric] = &[
     },
     Metric {
         name: "frac_reward_zero_std",
-        what: "share of prompts whose answers all got the same reward, or only one verdict: they teach a group method nothing",
+        what: "share of prompts whose answers all got the same reward, or only one verdict: they teach a group method \
+                  nothing",
         good: "below a half",
-        bad: "near 1: the step is wasted; easier or harder prompts, more `samples_per_prompt`, or `dynamic_sampling = true`",
+        bad: "near 1: the step is wasted; easier or harder prompts, more `samples_per_prompt`, or `dynamic_sampling = \
+                  true`",
     },
     Metric {
         name: "frac_no_verdict",
@@ -248,7 +257,7 @@ impl RowSums {
 /// Which metrics can be told from what a batch held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
-    ratio: bool,
+    policy: bool,
     clip: bool,
     dual: bool,
     sequence: bool,
@@ -259,8 +268,8 @@ struct Seen {
 
 /// What a step's losses report: merges over micro-batches, then finishes into named numbers.
 ///
-/// One entry per row is kept and summed at the end in row order, so the numbers are the same bits however the rows, kept
-/// in order, were split.
+/// One entry per row is kept and summed at the end in row order, so the numbers are the same bits however the rows,
+/// kept in order, were split.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossMetrics {
     seen: Seen,
@@ -269,13 +278,12 @@ pub struct LossMetrics {
 
 impl LossMetrics {
     pub(crate) fn for_batch(objective: &Objective, batch: &LossBatch<'_>) -> Self {
-        let policy = objective.surrogate.uses_advantage();
         let (clip, dual) = match objective.surrogate {
             Surrogate::Clip { dual, .. } => (true, dual.is_some()),
             _ => (false, false),
         };
         let seen = Seen {
-            ratio: policy,
+            policy: objective.surrogate.uses_advantage(),
             clip,
             dual,
             sequence: clip && objective.ratio.is_sequence(),
@@ -313,9 +321,13 @@ impl LossMetrics {
         self.rows.iter().map(part).sum()
     }
 
-    /// Named numbers, in a fixed order; each name is in [`metrics()`]. Without a trained token only the losses (0) are there.
+    /// Named numbers, in a fixed order; each name is in [`metrics()`]. Without a trained token only losses of 0 are
+    /// there.
     pub fn finish(&self) -> Vec<(&'static str, f64)> {
-        let mut out = vec![("loss", self.loss()), ("policy_loss", self.sum(|row| row.policy_loss))];
+        let mut out = vec![("loss", self.loss())];
+        if self.seen.policy {
+            out.push(("policy_loss", self.sum(|row| row.policy_loss)));
+        }
         let tokens = self.tokens();
         if tokens == 0.0 {
             return out;
@@ -327,7 +339,7 @@ impl LossMetrics {
         if self.seen.reference {
             out.push(("kl", per_token(|row| row.kl)));
         }
-        if self.seen.ratio {
+        if self.seen.policy {
             out.push(("approx_kl", per_token(|row| row.approx_kl)));
             out.push(("ratio/mean", self.sum(|row| row.ratio) / self.sum(|row| row.ratios)));
             out.push(("ratio/min", self.rows.iter().fold(f64::INFINITY, |low, row| low.min(row.ratio_min))));

@@ -12,7 +12,8 @@ use crate::ratio::Ratio;
 use crate::shaping::Overlong;
 use crate::surrogate::Surrogate;
 
-/// What is optimised: `advantage × ratio × surrogate × aggregate`, a KL penalty, an entropy bonus, and DAPO's two switches.
+/// What is optimised: `advantage × ratio × surrogate × aggregate`, a KL penalty, an entropy bonus, and DAPO's two
+/// switches.
 ///
 /// Serialises as the settings that a recipe may override ([`Overrides`]).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -80,15 +81,16 @@ impl Objective {
         self.overlong.map_or(0.0, |overlong| overlong.penalty(length, max_new_tokens))
     }
 
-    /// Divisors of one optimiser step: `mask` holds all its rows (true at trained tokens), `max_new_tokens` is the longest
-    /// answer that the stage allows. Make it before the first micro-batch and use it for all of them.
+    /// Divisors of one optimiser step: `mask` holds all its rows (true at trained tokens), `max_new_tokens` is the
+    /// longest answer that the stage allows. Make it before the first micro-batch and use it for all of them.
     pub fn normaliser(&self, mask: &Ragged<bool>, max_new_tokens: usize) -> Normaliser {
         Normaliser::new(self.aggregate, mask, self.length_constant.unwrap_or(max_new_tokens))
     }
 
     /// The part that a micro-batch has in the step's loss, its derivatives and metrics.
     ///
-    /// Errors ([`lapidary_core::Kind::Diverged`], `N010`) name the first trained token that has a number that is not finite.
+    /// Errors ([`lapidary_core::Kind::Diverged`], `N010`) name the first trained token that has a number that is not
+    /// finite.
     /// Values at masked positions are never read. Panics when shapes differ, or when the KL penalty is on without a
     /// reference: bugs of the caller.
     pub fn loss(&self, batch: &LossBatch<'_>, stats: &TokenStats, normaliser: &Normaliser) -> Result<LossOutput> {

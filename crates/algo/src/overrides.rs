@@ -369,3 +369,107 @@ impl From<Objective> for Overrides {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::{method, methods};
+
+    fn change(name: &str, json: &str) -> Result<Objective, String> {
+        let overrides: Overrides = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        (method(name).unwrap().defaults)().with(&overrides).map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn a_methods_own_settings_change_nothing() {
+        for method in methods() {
+            let objective = (method.defaults)();
+            assert_eq!(objective.clone().with(&objective.settings()), Ok(objective.clone()), "{}", method.name);
+            assert_eq!(objective.clone().with(&Overrides::default()), Ok(objective.clone()));
+            let json = serde_json::to_string(&objective).unwrap();
+            assert_eq!(serde_json::from_str::<Overrides>(&json).unwrap(), objective.settings());
+        }
+    }
+
+    /// The text of the docs is the text of the recipe.
+    #[test]
+    fn entries_read_back_as_the_same_settings() {
+        for method in methods() {
+            let settings = (method.defaults)().settings();
+            let lines: Vec<String> =
+                settings.entries().iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+            let read: Overrides = serde_json::from_str(&format!("{{{}}}", lines.join(","))).unwrap();
+            assert_eq!(read, settings, "{}", method.name);
+        }
+    }
+
+    #[test]
+    fn every_setting_reaches_the_objective() {
+        let all = r#"{"advantage":"group_zscore","std_ddof":0,"std_delta":1e-4,"ratio":"sequence_geometric",
+            "surrogate":"clip","clip_low":0.1,"clip_high":0.3,"clip_dual":4,
+            "aggregate":"token_sum_const","length_constant":512,
+            "kl_coefficient":0.05,"kl_estimator":"k2","entropy_coefficient":0.01,"dynamic_sampling":true,
+            "overlong_share":0.5,"overlong_factor":2}"#;
+        let expected = Objective {
+            advantage: Advantage::GroupZscore { ddof: 0, delta: 1e-4 },
+            ratio: Ratio::SequenceGeometric,
+            surrogate: Surrogate::Clip { low: 0.1, high: 0.3, dual: Some(4.0) },
+            aggregate: Aggregate::TokenSumConst,
+            length_constant: Some(512),
+            kl: crate::Kl { coefficient: 0.05, estimator: KlEstimator::K2 },
+            entropy_coefficient: 0.01,
+            dynamic_sampling: true,
+            overlong: Some(Overlong { share: 0.5, factor: 2.0 }),
+        };
+        for name in ["reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo"] {
+            assert_eq!(change(name, all), Ok(expected.clone()), "{name}");
+        }
+        let off = change("dapo", r#"{"overlong_share":0,"dynamic_sampling":false,"clip_dual":0}"#).unwrap();
+        assert_eq!((off.overlong, off.dynamic_sampling), (None, false));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let table = [
+            ("grpo", r#"{"clip_low":-0.1}"#, "`clip_low`: expected a number in (0, 1], got -0.1"),
+            ("grpo", r#"{"clip_low":1.5}"#, "`clip_low`: expected a number in (0, 1], got 1.5"),
+            ("grpo", r#"{"clip_high":0}"#, "`clip_high`: expected a number > 0, got 0"),
+            ("grpo", r#"{"clip_dual":0.5}"#, "`clip_dual`: expected 0 (off) or a number > 1, got 0.5"),
+            ("grpo", r#"{"kl_coefficient":-1}"#, "`kl_coefficient`: expected a number ≥ 0, got -1"),
+            ("sft", r#"{"entropy_coefficient":-1}"#, "`entropy_coefficient`: expected a number ≥ 0, got -1"),
+            ("grpo", r#"{"std_ddof":2}"#, "`std_ddof`: expected 0 or 1, got 2"),
+            ("grpo", r#"{"std_delta":-1}"#, "`std_delta`: expected a number ≥ 0, got -1"),
+            ("dapo", r#"{"overlong_share":1.5}"#, "`overlong_share`: expected a number from 0 (off) to 1, got 1.5"),
+            ("dapo", r#"{"overlong_factor":-1}"#, "`overlong_factor`: expected a number ≥ 0, got -1"),
+            ("rloo", r#"{"clip_low":0.2}"#, "surrogate = \"clip\", got it together with surrogate = \"reinforce\""),
+            ("rloo", r#"{"ratio":"token"}"#, "surrogate = \"clip\", got it together with surrogate = \"reinforce\""),
+            ("dr_grpo", r#"{"std_ddof":1}"#, "got it together with advantage = \"group_mean\""),
+            ("grpo", r#"{"length_constant":9}"#, "got it together with aggregate = \"seq_mean_token_mean\""),
+            ("grpo", r#"{"overlong_factor":1}"#, "got it together with overlong_share = 0"),
+            ("grpo", r#"{"surrogate":"nll"}"#, "(\"nll\" is the method `sft`), got \"nll\""),
+            ("sft", r#"{"surrogate":"clip"}"#, "\"nll\" for the method `sft`, which has no rewards, got \"clip\""),
+            ("sft", r#"{"advantage":"raw"}"#, "a method that learns from rewards, got it together with method \"sft\""),
+            ("sft", r#"{"dynamic_sampling":true}"#, "a method that learns from rewards"),
+            ("grpo", r#"{"clip_hihg":0.3}"#, "unknown field `clip_hihg`, expected one of"),
+            ("grpo", r#"{"ratio":"sequence"}"#, "unknown variant `sequence`, expected `token` or `sequence_geometric`"),
+        ];
+        for (name, json, message) in table {
+            let got = change(name, json).unwrap_err();
+            assert!(got.contains(message), "{json} for {name}: {got}");
+        }
+    }
+
+    #[test]
+    fn names_are_written_as_they_are_read() {
+        assert_eq!(written(AdvantageName::GroupZscore), serde_json::to_string(&AdvantageName::GroupZscore).unwrap());
+        assert_eq!(written(Aggregate::SeqMeanTokenSum), serde_json::to_string(&Aggregate::SeqMeanTokenSum).unwrap());
+        assert_eq!(written(KlEstimator::K3), serde_json::to_string(&KlEstimator::K3).unwrap());
+    }
+
+    #[test]
+    fn the_schema_knows_every_key() {
+        let schema = serde_json::to_value(schemars::schema_for!(Overrides)).unwrap();
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 16);
+        assert_eq!(schema["additionalProperties"], false);
+    }
+}

@@ -5,8 +5,10 @@ use std::fmt::Write;
 use lapidary_core::{Ragged, Want};
 
 use crate::loss::LossBatch;
-use crate::methods::{Method, MethodKind};
+use crate::methods::{Method, MethodKind, methods};
 use crate::metrics::{LossMetrics, Metric, RowSums, metrics};
+
+const NOTICE: &str = "<!-- Made from the registry in `crates/algo`; its tests say how to renew it. -->";
 
 /// The metrics of a run in which everything that can be seen is seen.
 pub(crate) fn metrics_of(method: &Method) -> Vec<&'static Metric> {
@@ -36,8 +38,8 @@ pub(crate) fn page_of(method: &Method) -> String {
     // Writing to a string cannot fail.
     let _ = write!(
         page,
-        "# {}\n\n<!-- Made from the registry in `crates/algo`; `cargo test -p lapidary-algo` says how to renew it. -->\n\n\
-         `method = \"{}\"` · {}\n\n{}\n\n```text\n{}\n```\n\n{}\n\n## When to use it\n\n{}\n\n## How it differs\n\n{}\n\n",
+        "# {}\n\n{NOTICE}\n\n`method = \"{}\"` · {}\n\n{}\n\n```text\n{}\n```\n\n{}\n\n\
+         ## When to use it\n\n{}\n\n## How it differs\n\n{}\n\n",
         method.title,
         method.name,
         method.paper,
@@ -50,6 +52,32 @@ pub(crate) fn page_of(method: &Method) -> String {
     settings(&mut page, method);
     stage_values(&mut page, method);
     metrics_table(&mut page, method);
+    page
+}
+
+/// The table of all methods by their coordinates: `docs/methods/README.md`.
+pub fn methods_page() -> String {
+    let mut page = format!(
+        "# Methods\n\n{NOTICE}\n\n\
+         A method is four choices and a few numbers: `advantage × ratio × surrogate × aggregate`.\n\
+         Each can be changed in a recipe.\n\n\
+         | method | advantage | ratio | surrogate | aggregate | when to use it |\n|---|---|---|---|---|---|\n",
+    );
+    for method in methods() {
+        let entries = (method.defaults)().settings().entries();
+        let cell =
+            |key: &str| entries.iter().find(|entry| entry.0 == key).map_or("–", |entry| entry.1.trim_matches('"'));
+        let _ = writeln!(
+            page,
+            "| [`{name}`]({name}.md) | {} | {} | {} | {} | {} |",
+            cell("advantage"),
+            cell("ratio"),
+            cell("surrogate"),
+            cell("aggregate"),
+            method.when,
+            name = method.name,
+        );
+    }
     page
 }
 
@@ -78,8 +106,8 @@ fn settings(page: &mut String, method: &Method) {
 fn stage_values(page: &mut String, method: &Method) {
     let _ = write!(
         page,
-        "\nValues of the stage that go with it. Learning rates are those of models with billions of weights; small models \
-         want larger ones.\n\n| key | value | source |\n|---|---|---|\n"
+        "\nValues of the stage that go with it. Learning rates are those of models with billions of weights; small \
+         models want larger ones.\n\n| key | value | source |\n|---|---|---|\n"
     );
     for suggestion in method.suggestions {
         let _ = writeln!(page, "| `{}` | `{}` | {} |", suggestion.key, shown(suggestion.value), suggestion.source);
@@ -92,8 +120,13 @@ pub(crate) fn shown(value: f64) -> String {
 }
 
 fn metrics_table(page: &mut String, method: &Method) {
-    page.push_str(
-        "\n## Metrics\n\n`kl` appears with a reference, `sampling/…` where the sampler's log-probabilities are kept.\n\n\
+    let sampling = match method.kind {
+        MethodKind::Supervised => "",
+        _ => ", `sampling/…` where the sampler's log-probabilities are kept",
+    };
+    let _ = write!(
+        page,
+        "\n## Metrics\n\n`kl` appears with a reference{sampling}.\n\n\
          | metric | what it is | good | bad |\n|---|---|---|---|\n",
     );
     for metric in method.metrics() {
@@ -104,20 +137,21 @@ fn metrics_table(page: &mut String, method: &Method) {
 
 #[cfg(test)]
 mod tests {
-    use crate::methods;
+    use crate::{methods, methods_page};
 
     /// Run with `LAPIDARY_RENEW=1` to write the pages anew.
     #[test]
     fn the_pages_in_the_docs_are_those_of_the_registry() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/methods");
-        for method in methods() {
-            let path = folder.join(format!("{}.md", method.name));
+        let pages = methods().iter().map(|method| (format!("{}.md", method.name), method.page()));
+        for (name, page) in pages.chain([("README.md".to_string(), methods_page())]) {
+            let path = folder.join(name);
             if std::env::var_os("LAPIDARY_RENEW").is_some() {
                 std::fs::create_dir_all(&folder).unwrap();
-                std::fs::write(&path, method.page()).unwrap();
+                std::fs::write(&path, &page).unwrap();
             }
             let written = std::fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
-            assert_eq!(written, method.page(), "{} is stale: LAPIDARY_RENEW=1 cargo test", path.display());
+            assert_eq!(written, page, "{} is stale: LAPIDARY_RENEW=1 cargo test", path.display());
         }
     }
 

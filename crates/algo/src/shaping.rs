@@ -22,3 +22,19 @@ pub fn overlong_penalty(length: f64, max_length: f64, buffer: f64) -> f64 {
     let excess = length - (max_length - buffer);
     -(excess / buffer).clamp(0.0, 1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_penalty_is_continuous_and_falls() {
+        let at = |length: f64| overlong_penalty(length, 100.0, 20.0);
+        assert_eq!([at(0.0), at(80.0), at(90.0), at(100.0), at(101.0)], [0.0, 0.0, -0.5, -1.0, -1.0]);
+        for knee in [80.0, 100.0] {
+            assert!((at(knee - 1e-9) - at(knee + 1e-9)).abs() < 1e-9);
+        }
+        assert!((0..120).all(|length| at(f64::from(length)) >= at(f64::from(length) + 1.0)));
+        assert_eq!(Overlong { share: 0.5, factor: 2.0 }.penalty(75, 100), -1.0);
+    }
+}

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Surrogate {
     /// `max(−w·A, −clip(w, 1−low, 1+high)·A)`; for `A < 0` at most `−dual·A` (PPO, arXiv 1707.06347, eq. 7;
-    /// dual clip: Ye et al., arXiv 1912.09729, §3.2).
+    /// dual clip: Ye et al., arXiv 1912.09729).
     Clip {
         /// How far below 1 the ratio may fall before a bad answer stops being pushed down.
         low: f64,
@@ -13,8 +13,8 @@ pub enum Surrogate {
         /// Upper bound of the ratio for bad answers, above 1; `None` leaves it open.
         dual: Option<f64>,
     },
-    /// `−A·log π_θ`: the score-function estimator (Williams 1992). The ratio is reported but not used, so it is exact only
-    /// while the weights are those that sampled: one update per rollout.
+    /// `−A·log π_θ`: the score-function estimator (Williams 1992). The ratio is reported but not used, so it is exact
+    /// only while the weights are those that sampled: one update per rollout.
     Reinforce,
     /// `−log π_θ`: maximum likelihood of given text; the advantage is not used.
     Nll,
@@ -84,5 +84,82 @@ fn clip(ratio: f64, advantage: f64, low: f64, high: f64, dual: Option<f64>) -> T
     match dual {
         Some(bound) if advantage < 0.0 && ratio > bound => held(bound, Stopped::Dual),
         _ => Term { loss: -ratio * advantage, by_ratio: -advantage, by_logp: 0.0, stopped: Stopped::No },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::method;
+    use crate::objective::Objective;
+    use crate::testing::check_golden;
+    use crate::{Aggregate, Overrides};
+
+    fn at(dual: Option<f64>, ratio: f64, advantage: f64) -> Term {
+        Surrogate::Clip { low: 0.2, high: 0.2, dual }.at(ratio, -1.0, advantage)
+    }
+
+    fn dual_clipped(dual: f64) -> Objective {
+        let change = Overrides { clip_dual: Some(dual), aggregate: Some(Aggregate::TokenMean), ..Overrides::default() };
+        (method("grpo").unwrap().defaults)().with(&change).unwrap()
+    }
+
+    #[test]
+    fn golden_dual_clip() {
+        check_golden(&dual_clipped(3.0), "dual_clip_3", [0.161637, -0.036290]);
+        check_golden(&dual_clipped(1.2), "dual_clip_1_2", [0.146805, -0.036290]);
+        let slime =
+            [(2.0, 2.0), (2.0, -2.0), (0.5, 2.0)].map(|(ratio, advantage)| at(Some(1.5), ratio, advantage).loss);
+        assert_eq!(slime, [-2.4, 3.0, -1.0]);
+    }
+
+    #[test]
+    fn golden_clip_higher() {
+        let change = Overrides { clip_high: Some(0.28), ..Overrides::default() };
+        let higher = (method("grpo").unwrap().defaults)().with(&change).unwrap();
+        check_golden(&higher, "grpo_clip_higher", [-0.065430, -0.038349]);
+    }
+
+    #[test]
+    fn every_region_by_hand() {
+        use Stopped::{Dual, High, Low, No};
+        let table = [
+            // ratio, advantage, loss, slope, stopped
+            (1.5, 1.0, -1.2, 0.0, High),
+            (0.5, 1.0, -0.5, -1.0, No),
+            (0.5, -1.0, 0.8, 0.0, Low),
+            (1.5, -1.0, 1.5, 1.0, No),
+            (4.0, -1.0, 3.0, 0.0, Dual),
+            (4.0, 1.0, -1.2, 0.0, High),
+            (9.0, 0.0, 0.0, 0.0, No),
+        ];
+        for (ratio, advantage, loss, slope, stopped) in table {
+            let term = at(Some(3.0), ratio, advantage);
+            assert_eq!(
+                (term.loss, term.by_ratio, term.by_logp, term.stopped),
+                (loss, slope, 0.0, stopped),
+                "{ratio} {advantage}"
+            );
+        }
+        assert_eq!(at(None, 4.0, -1.0).loss, 4.0);
+    }
+
+    #[test]
+    fn a_tie_takes_the_unclipped_branch() {
+        for (ratio, advantage) in [(1.0 + 0.2, 2.0), (1.0 - 0.2, -2.0), (3.0, -2.0)] {
+            let term = at(Some(3.0), ratio, advantage);
+            assert_eq!((term.by_ratio, term.stopped), (-advantage, Stopped::No));
+        }
+    }
+
+    #[test]
+    fn clip_higher_matters_only_for_good_answers_between_the_bounds() {
+        let higher = Surrogate::Clip { low: 0.2, high: 0.28, dual: None };
+        for advantage in [-1.0, 1.0] {
+            for ratio in (1..300).map(|hundredth| f64::from(hundredth) / 100.0 + 0.005) {
+                let differs = higher.at(ratio, 0.0, advantage).by_ratio != at(None, ratio, advantage).by_ratio;
+                assert_eq!(differs, advantage > 0.0 && ratio > 1.2 && ratio <= 1.28, "{ratio} {advantage}");
+            }
+        }
     }
 }

@@ -20,11 +20,13 @@ pub(super) const METHOD: Method = Method {
     paper: "Yu et al. 2025, arXiv 2503.14476, §3.1–3.4",
     equation: "A_i = (r_i − mean_group r) / (std_group r + δ),   w_it = π(y_it)/π_old(y_it)\n\
                L = −(1/Σm) Σ_it m_it · min(w_it·A_i, clip(w_it, 1−ε_lo, 1+ε_hi)·A_i)\n\
-               r_i += −clamp((L_i − (L_max − L_cache))/L_cache, 0, 1);  groups whose rewards do not vary are sampled again",
-    summary: "GRPO with a higher upper clip, a token mean, resampling of groups that teach nothing, and a soft length limit.",
+               r_i += −clamp((L_i − (L_max − L_cache))/L_cache, 0, 1);  groups of equal rewards are sampled again",
+    summary: "GRPO with a higher upper clip, a token mean, resampling of groups that teach nothing, and a soft length \
+              limit.",
     when: "Long answers, entropy that falls too fast, or many prompts that are always or never solved.",
-    differs: "Against `grpo`: every token weighs the same (long answers count more), the upper bound is wider, steps are \
-              always full of informative groups (at the price of more sampling), and length has a price.",
+    differs: "Against `grpo`: every token weighs the same (long answers count more), the upper bound is wider, steps \
+              are always full of informative groups (at the price of more sampling), and length has a price. The \
+              paper's ablation also masks truncated answers: that is the stage's `truncated = \"mask\"`.",
     kind: MethodKind::Group { min_samples: 2 },
     defaults,
     sources: &[
@@ -58,5 +60,33 @@ fn defaults() -> Objective {
         dynamic_sampling: true,
         overlong: Some(Overlong { share: 0.2, factor: 1.0 }),
         ..grpo::defaults()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::check_golden;
+
+    #[test]
+    fn golden_losses_and_gradients() {
+        check_golden(&defaults(), "dapo", [0.147780, -0.038349]);
+    }
+
+    #[test]
+    fn overlong_answers_pay_as_in_the_paper() {
+        let paper = |length| defaults().length_penalty(length, 20480);
+        assert_eq!([16384, 17408, 18432, 20480, 20481].map(paper), [0.0, -0.25, -0.5, -1.0, -1.0]);
+    }
+
+    #[test]
+    fn a_group_is_kept_iff_its_rewards_vary() {
+        let keeps = |rewards: &[Option<f32>]| defaults().keeps_group(rewards);
+        assert!(keeps(&[Some(1.0), Some(0.0), Some(1.0)]));
+        assert!(!keeps(&[Some(1.0), Some(1.0)]));
+        assert!(!keeps(&[Some(0.3), Some(f32::from_bits(0.3_f32.to_bits() + 1))]), "rounding noise is no variation");
+        assert!(!keeps(&[Some(1.0), None]), "a row without a verdict is not a reward of 0");
+        assert!(!keeps(&[Some(1.0)]) && !keeps(&[None]) && !keeps(&[]));
+        assert!(grpo::defaults().keeps_group(&[Some(1.0), Some(1.0)]), "GRPO keeps everything");
     }
 }

@@ -6,8 +6,8 @@
 //! L = −(1/N) Σ_i (1/L_i) Σ_t m_it · { min(w_it A_i, clip(w_it, 1−ε_lo, 1+ε_hi) A_i) − β k3_it }
 //! dL/dlogp_it = −(1/N)(1/L_i) A_i w_it · [A_i ≥ 0 ? w_it ≤ 1+ε_hi : w_it ≥ 1−ε_lo]      (policy term)
 //! ```
-//! Shao et al., DeepSeekMath, arXiv 2402.03300, eq. 3 and §4.1.2. With one update per rollout `w = 1`: nothing is clipped
-//! and the gradient is `−A_i/(N L_i)`.
+//! Shao et al., DeepSeekMath, arXiv 2402.03300, eq. 3 and §4.1.2. With one update per rollout `w = 1`: nothing is
+//! clipped and the gradient is `−A_i/(N L_i)`.
 //!
 //! Coordinates: `group_zscore × token × clip(0.2, 0.2) × seq_mean_token_mean`.
 
@@ -23,9 +23,9 @@ pub(super) const METHOD: Method = Method {
                L = −(1/N) Σ_i (1/L_i) Σ_t m_it · min(w_it·A_i, clip(w_it, 1−ε_lo, 1+ε_hi)·A_i)  [+ β·KL]",
     summary: "PPO's clipped loss with the group's mean and spread in place of a critic.",
     when: "The usual starting point for verifiable rewards; the reference point for the others.",
-    differs: "`dr_grpo` drops both divisions (spread and length), `dapo` weighs tokens equally and clips higher, `gspo` has \
-              one ratio per answer. Dividing by the spread gives nearly solved and nearly hopeless prompts more weight; \
-              dividing by the length makes long wrong answers cheap.",
+    differs: "`dr_grpo` drops both divisions (spread and length), `dapo` weighs tokens equally and clips higher, \
+              `gspo` has one ratio per answer. Dividing by the spread gives nearly solved and nearly hopeless prompts \
+              more weight; dividing by the length makes long wrong answers cheap.",
     kind: MethodKind::Group { min_samples: 2 },
     defaults,
     sources: &[
@@ -66,5 +66,30 @@ pub(super) fn defaults() -> Objective {
         entropy_coefficient: 0.0,
         dynamic_sampling: false,
         overlong: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_golden, close, fixtures};
+
+    #[test]
+    fn golden_losses_and_gradients() {
+        check_golden(&defaults(), "grpo", [-0.042336, -0.036290]);
+    }
+
+    #[test]
+    fn on_policy_the_gradient_is_the_advantage_over_n_and_length() {
+        for fixture in fixtures() {
+            let (rows, normaliser) = fixture.prepare(&defaults());
+            for mut row in rows.clone() {
+                row.old = None;
+                let expected = -row.advantage / (rows.len() * row.logp.len()) as f64;
+                for slope in defaults().row(&row, &normaliser).by_logp {
+                    close(slope, expected, 1e-15, "gradient");
+                }
+            }
+        }
     }
 }

@@ -6,7 +6,8 @@
 //! dL/dlogp_it = −(1/N)(1/L_i) s_i A_i · [A_i ≥ 0 ? s_i ≤ 1+ε_hi : s_i ≥ 1−ε_lo]
 //! ```
 //! Zheng et al., arXiv 2507.18071, eq. 5–7 and 10. Without the `1/L_i` in the exponent a mean log-ratio of 0.001 over a
-//! thousand tokens would be a ratio of 2.7, and everything would be clipped. The bounds are tiny because `s` is an average.
+//! thousand tokens would be a ratio of 2.7, and everything would be clipped. The bounds are tiny because `s` is an
+//! average.
 //!
 //! Coordinates: `group_zscore × sequence_geometric × clip(3e-4, 4e-4) × seq_mean_token_mean`.
 
@@ -17,14 +18,15 @@ pub(super) const METHOD: Method = Method {
     name: "gspo",
     title: "GSPO (group sequence policy optimisation)",
     paper: "Zheng et al. 2025, arXiv 2507.18071, eq. 5–7",
-    equation: "A_i = (r_i − mean_group r) / (std_group r + δ),   s_i = exp( (1/L_i) Σ_t m_it (logp_it − logp_old_it) )\n\
+    equation: "A_i = (r_i − mean_group r) / (std_group r + δ)\n\
+               s_i = exp( (1/L_i) Σ_t m_it (logp_it − logp_old_it) )\n\
                L = −(1/N) Σ_i min(s_i·A_i, clip(s_i, 1−ε_lo, 1+ε_hi)·A_i)",
     summary: "The unit that is rewarded, the answer, is also the unit whose ratio is clipped.",
-    when: "Several updates per rollout, mixture-of-experts models, or a sampler whose log-probabilities differ a little \
-           from the trainer's: an average forgives what single tokens do not.",
-    differs: "With one update per rollout it is `grpo` to the last bit. With several, all tokens of an answer share one \
-              weight and are clipped together; a third of the tokens clipped is normal. The bounds are a thousand times \
-              smaller than GRPO's: 0.2 here would never clip.",
+    when: "Several updates per rollout, mixture-of-experts models, or a sampler whose log-probabilities differ a \
+              little from the trainer's: an average forgives what single tokens do not.",
+    differs: "With one update per rollout it is `grpo`. With several, all tokens of an answer share one weight and are \
+              clipped together; having 15 % of the tokens clipped (the paper's figure 2) is normal. The bounds are \
+              several hundred times smaller than GRPO's: 0.2 here would almost never clip.",
     kind: MethodKind::Group { min_samples: 2 },
     defaults,
     sources: &[
@@ -59,5 +61,36 @@ fn defaults() -> Objective {
         ratio: Ratio::SequenceGeometric,
         surrogate: Surrogate::Clip { low: 3e-4, high: 4e-4, dual: None },
         ..grpo::defaults()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_golden, fixtures};
+
+    #[test]
+    fn golden_losses_and_gradients() {
+        check_golden(&defaults(), "gspo", [-0.000238, 0.027584]);
+    }
+
+    /// With the bounds of the specification's second row, both branches of every answer of F2 are open.
+    #[test]
+    fn golden_losses_and_gradients_with_wide_bounds() {
+        let wide = Objective { surrogate: Surrogate::Clip { low: 0.2, high: 0.27, dual: None }, ..defaults() };
+        check_golden(&wide, "gspo_wide", [-0.099896, -0.042071]);
+    }
+
+    #[test]
+    fn on_policy_it_is_grpo_to_the_last_bit() {
+        for fixture in fixtures() {
+            let (rows, normaliser) = fixture.prepare(&defaults());
+            for mut row in rows {
+                row.old = Some(row.logp.clone());
+                let (gspo, grpo) = (defaults().row(&row, &normaliser), grpo::defaults().row(&row, &normaliser));
+                assert_eq!(gspo.by_logp, grpo.by_logp);
+                assert_eq!(gspo.sums.loss, grpo.sums.loss);
+            }
+        }
     }
 }

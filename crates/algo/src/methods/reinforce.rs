@@ -4,10 +4,11 @@
 //! A_i = r_i − mean_j r_j                                (j over all answers of the step)
 //! L   = −(1/N) Σ_i Σ_t m_it · A_i · log π_θ(y_it)
 //! ```
-//! Williams 1992, "Simple statistical gradient-following algorithms", §5 (the reinforcement baseline); for language models
-//! Ahmadian et al., arXiv 2402.14740, §3. The baseline needs no state: it comes from the step itself. It includes the
-//! answer's own reward, which scales the expected gradient by `1 − 1/B` and changes nothing else. A running mean of
-//! earlier steps would be state that a resumed run has to carry, for no gain at the batch sizes of today.
+//! Williams 1992, "Simple statistical gradient-following algorithms for connectionist reinforcement learning"; for
+//! language models Ahmadian et al., arXiv 2402.14740. The baseline needs no state: it comes from the step itself. It
+//! includes the answer's own reward, which scales the expected gradient by `1 − 1/B` and changes nothing else. A
+//! running mean of earlier steps would be state that a resumed run has to carry, for no gain at the batch sizes of
+//! today.
 //!
 //! Coordinates: `batch_mean × token (reported only) × reinforce × seq_mean_token_sum`.
 
@@ -17,22 +18,19 @@ use crate::{Advantage, Aggregate, Kl, Objective, Ratio, Surrogate};
 pub(super) const METHOD: Method = Method {
     name: "reinforce",
     title: "REINFORCE",
-    paper: "Williams 1992, §5; for language models Ahmadian et al. 2024, arXiv 2402.14740, §3",
+    paper: "Williams 1992; for language models Ahmadian et al. 2024, arXiv 2402.14740",
     equation: "A_i = r_i − mean of the step\nL = −(1/N) Σ_i Σ_t m_it · A_i · log π(y_it)",
     summary: "The plain score-function gradient with one baseline for the whole step.",
     when: "One answer per prompt, or as the simplest thing that should work. Use one update per rollout: there is no \
-           correction for stale answers.",
-    differs: "`rloo` and the GRPO family compare an answer with answers to the same prompt; here an easy prompt's answers \
-              all look good and a hard one's all look bad, which is noise. Nothing is clipped.",
+              correction for stale answers.",
+    differs: "`rloo` and the GRPO family compare an answer with answers to the same prompt; here an easy prompt's \
+              answers all look good and a hard one's all look bad, which is noise. Nothing is clipped.",
     kind: MethodKind::Single,
     defaults,
     sources: &[
-        Source {
-            key: "advantage",
-            source: "Williams 1992, §5: any baseline keeps the gradient unbiased; `raw` has none",
-        },
-        Source { key: "surrogate", source: "Williams 1992, eq. 4" },
-        Source { key: "aggregate", source: "arXiv 2402.14740, eq. 4: the log-probability of the whole answer" },
+        Source { key: "advantage", source: "Williams 1992: any baseline keeps the gradient unbiased; `raw` has none" },
+        Source { key: "surrogate", source: "Williams 1992" },
+        Source { key: "aggregate", source: "arXiv 2402.14740: the whole answer is one action" },
         Source { key: "kl_coefficient", source: "off: verifiable rewards need no anchor (arXiv 2503.14476, §2.3)" },
         Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
         Source { key: "entropy_coefficient", source: "off: Williams' estimator has none" },
@@ -60,5 +58,16 @@ fn defaults() -> Objective {
         entropy_coefficient: 0.0,
         dynamic_sampling: false,
         overlong: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::check_golden;
+
+    #[test]
+    fn golden_losses_and_gradients() {
+        check_golden(&defaults(), "reinforce", [0.000000, -0.144444]);
     }
 }

@@ -4,9 +4,9 @@
 //! A_i = r_i − 1/(G−1) Σ_{j≠i} r_j = G/(G−1) · (r_i − mean_group r)
 //! L   = −(1/N) Σ_i Σ_t m_it · A_i · log π_θ(y_it)
 //! ```
-//! Ahmadian et al., arXiv 2402.14740, eq. 8; Kool et al. 2019. Leaving the answer itself out of its baseline keeps the
-//! gradient unbiased. The original puts the KL to the reference into the reward; with verifiable rewards it is off, and
-//! `kl_coefficient` adds it to the loss instead.
+//! Ahmadian et al., arXiv 2402.14740; Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free!". Leaving
+//! the answer itself out of its baseline keeps the gradient unbiased. The original puts the KL to the reference into
+//! the reward; with verifiable rewards it is off, and `kl_coefficient` adds it to the loss instead.
 //!
 //! Coordinates: `leave_one_out × token (reported only) × reinforce × seq_mean_token_sum`.
 
@@ -16,7 +16,7 @@ use crate::{Advantage, Aggregate, Kl, Objective, Ratio, Surrogate};
 pub(super) const METHOD: Method = Method {
     name: "rloo",
     title: "RLOO (REINFORCE leave-one-out)",
-    paper: "Ahmadian et al. 2024, arXiv 2402.14740, eq. 8",
+    paper: "Ahmadian et al. 2024, arXiv 2402.14740; Kool et al. 2019",
     equation: "A_i = r_i − 1/(G−1) Σ_{j≠i} r_j\nL = −(1/N) Σ_i Σ_t m_it · A_i · log π(y_it)",
     summary: "Each answer is compared with the other answers to the same prompt; unbiased, nothing clipped.",
     when: "On-policy training with small groups: one update per rollout, `samples_per_prompt` from 2 to 8.",
@@ -25,12 +25,12 @@ pub(super) const METHOD: Method = Method {
     kind: MethodKind::Group { min_samples: 2 },
     defaults,
     sources: &[
-        Source { key: "advantage", source: "arXiv 2402.14740, eq. 8" },
-        Source { key: "surrogate", source: "arXiv 2402.14740, §3: no clipping is needed on policy" },
-        Source { key: "aggregate", source: "arXiv 2402.14740, eq. 4: the log-probability of the whole answer" },
+        Source { key: "advantage", source: "arXiv 2402.14740: the mean of the other samples" },
+        Source { key: "surrogate", source: "arXiv 2402.14740: clipping is rarely active, so it is left out" },
+        Source { key: "aggregate", source: "arXiv 2402.14740: the whole answer is one action" },
         Source {
             key: "kl_coefficient",
-            source: "off for verifiable rewards (arXiv 2503.14476, §2.3); the paper has a KL in the reward",
+            source: "off for verifiable rewards (arXiv 2503.14476, §2.3); the paper and TRL (0.05) have it",
         },
         Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
         Source { key: "entropy_coefficient", source: "off in the paper" },
@@ -38,9 +38,9 @@ pub(super) const METHOD: Method = Method {
         Source { key: "overlong_share", source: "off: part of DAPO" },
     ],
     suggestions: &[
-        Suggestion { key: "samples_per_prompt", value: 4.0, source: "arXiv 2402.14740, §4: k = 2 and 4" },
+        Suggestion { key: "samples_per_prompt", value: 4.0, source: "arXiv 2402.14740: k = 2 and 4" },
         Suggestion { key: "updates_per_rollout", value: 1.0, source: "the estimator is exact on policy only" },
-        Suggestion { key: "learning_rate", value: 1e-6, source: "arXiv 2402.14740, appendix; TRL's RLOOConfig" },
+        Suggestion { key: "learning_rate", value: 1e-6, source: "TRL's RLOOConfig" },
     ],
 };
 
@@ -55,5 +55,16 @@ fn defaults() -> Objective {
         entropy_coefficient: 0.0,
         dynamic_sampling: false,
         overlong: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::check_golden;
+
+    #[test]
+    fn golden_losses_and_gradients() {
+        check_golden(&defaults(), "rloo", [0.000000, -0.216667]);
     }
 }

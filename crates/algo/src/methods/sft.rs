@@ -17,10 +17,10 @@ pub(super) const METHOD: Method = Method {
     paper: "Ouyang et al. 2022, InstructGPT, arXiv 2203.02155, §3.5",
     equation: "L = −(1/Σm) Σ_it m_it · log π(y_it | x_i, y_i<t)",
     summary: "Raises the likelihood of demonstrations, token by token.",
-    when: "Before RL, so that a sampled answer is right now and then: a policy that is never right gets no gradient from \
-           rewards. Also to teach a format.",
-    differs: "Learns from text that others wrote, not from the policy's own answers, so nothing pushes wrong answers down. \
-              As a loss it is `reinforce` with every advantage 1 on given text.",
+    when: "Before RL, so that a sampled answer is right now and then: a policy that is never right gets no gradient \
+              from rewards. Also to teach a format.",
+    differs: "Learns from text that others wrote, not from the policy's own answers, so nothing pushes wrong answers \
+              down. As a loss it is `reinforce` with every advantage 1 on given text.",
     kind: MethodKind::Supervised,
     defaults,
     sources: &[
@@ -54,5 +54,29 @@ fn defaults() -> Objective {
         entropy_coefficient: 0.0,
         dynamic_sampling: false,
         overlong: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_golden, fixtures};
+
+    #[test]
+    fn golden_losses_and_gradients() {
+        check_golden(&defaults(), "sft", [1.020000, 0.833333]);
+    }
+
+    #[test]
+    fn it_is_reinforce_with_every_advantage_one() {
+        let reinforce = Objective { surrogate: Surrogate::Reinforce, ..defaults() };
+        for fixture in fixtures() {
+            let (rows, normaliser) = fixture.prepare(&defaults());
+            for mut row in rows {
+                row.advantage = 1.0;
+                let (sft, other) = (defaults().row(&row, &normaliser), reinforce.row(&row, &normaliser));
+                assert_eq!((sft.by_logp, sft.sums.loss), (other.by_logp, other.sums.loss));
+            }
+        }
     }
 }
