@@ -44,3 +44,51 @@ fn a_tensor_of_another_shape_or_name_is_refused_by_name() {
     let problem = checkpoint.read(&spec("model.norm.bias", &[32])).unwrap_err();
     assert_eq!((problem.code(), problem.kind().exit_code()), ("M010", 4));
 }
+
+/// llama2.c's first format: seven i32 (dim, ffn, layers, heads, kv heads, vocabulary, context), then f32 by kind of tensor.
+/// Rows of q and k lie as pairs; Hugging Face keeps the halves of a head apart.
+#[test]
+fn stories260k_holds_the_weights_of_the_original_file() {
+    let Some(data) = std::env::var_os("LAPIDARY_DATA") else {
+        println!("skipped: LAPIDARY_DATA (a folder with models/stories260K.bin) is not set");
+        return;
+    };
+    let models = Path::new(&data).join("models");
+    let checkpoint = Checkpoint::open(&models.join("stories260K-hf")).unwrap();
+    let bytes = std::fs::read(models.join("stories260K.bin")).unwrap();
+    let head: Vec<i32> = bytes[..28].chunks(4).map(|four| i32::from_le_bytes(four.try_into().unwrap())).collect();
+    assert_eq!(head, [64, 172, 5, 8, 4, 512, 512]);
+    let floats: Vec<f32> = bytes[28..].chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    let kinds: [(&str, usize, usize); 9] = [
+        ("input_layernorm", 1, 64),
+        ("self_attn.q_proj", 64, 64),
+        ("self_attn.k_proj", 32, 64),
+        ("self_attn.v_proj", 32, 64),
+        ("self_attn.o_proj", 64, 64),
+        ("post_attention_layernorm", 1, 64),
+        ("mlp.gate_proj", 172, 64),
+        ("mlp.down_proj", 64, 172),
+        ("mlp.up_proj", 172, 64),
+    ];
+    let of = |name: &str| {
+        let spec = checkpoint.config.tensors().into_iter().find(|spec| spec.name == name).unwrap();
+        checkpoint.read(&spec).unwrap()
+    };
+    let mut at = 512 * 64;
+    assert_eq!(of("model.embed_tokens.weight"), floats[..at]);
+    for (kind, rows, columns) in kinds {
+        for layer in 0..5 {
+            let mut expected = Vec::new();
+            for row in 0..rows {
+                let (head, half, i) = (row / 8, row % 8 / 4, row % 4);
+                let paired = kind.ends_with("q_proj") || kind.ends_with("k_proj");
+                let source = if paired { head * 8 + 2 * i + half } else { row };
+                expected.extend_from_slice(&floats[at + source * columns..at + (source + 1) * columns]);
+            }
+            assert_eq!(of(&format!("model.layers.{layer}.{kind}.weight")), expected, "{kind} {layer}");
+            at += rows * columns;
+        }
+    }
+    assert_eq!(of("model.norm.weight"), floats[at..at + 64]);
+    assert_eq!(at + 64, 260_032, "every parameter was compared");
+}

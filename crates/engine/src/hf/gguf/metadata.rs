@@ -136,18 +136,7 @@ fn describe(value: &Value) -> String {
 /// The same configuration as `config.json` of a Hugging Face directory.
 pub(super) fn config_json(path: &Path, header: &Header, rope_factors: Option<&[f32]>) -> Result<serde_json::Value> {
     let lookup = Lookup { path, header };
-    let Some(architecture) = lookup.text("general.architecture")? else {
-        return Err(lookup.wrong("general.architecture", "a text"));
-    };
-    let class = match architecture {
-        "llama" => "LlamaForCausalLM",
-        "qwen2" => "Qwen2ForCausalLM",
-        "qwen3" => "Qwen3ForCausalLM",
-        other => {
-            let message = format!("the native engine does not compute architecture `{other}` of `{}`", path.display());
-            return Err(Problem::new(Kind::Model, "M006", message).hint("supported: llama, qwen2, qwen3"));
-        }
-    };
+    let (architecture, class) = architecture(&lookup)?;
     let key = |rest: &str| format!("{architecture}.{rest}");
     refuse_experts(&lookup, &key("expert_count"))?;
     let heads = lookup.required(&key("attention.head_count"))?;
@@ -208,6 +197,23 @@ pub(super) fn config_json(path: &Path, header: &Header, rope_factors: Option<&[f
         config["max_window_layers"] = json!(0);
     }
     Ok(config)
+}
+
+/// The architecture and the class that Hugging Face has for it.
+fn architecture<'a>(lookup: &Lookup<'a>) -> Result<(&'a str, &'static str)> {
+    let Some(architecture) = lookup.text("general.architecture")? else {
+        return Err(lookup.wrong("general.architecture", "a text"));
+    };
+    match architecture {
+        "llama" => Ok((architecture, "LlamaForCausalLM")),
+        "qwen2" => Ok((architecture, "Qwen2ForCausalLM")),
+        "qwen3" => Ok((architecture, "Qwen3ForCausalLM")),
+        other => {
+            let path = lookup.path.display();
+            let message = format!("the native engine does not compute architecture `{other}` of `{path}`");
+            Err(Problem::new(Kind::Model, "M006", message).hint("supported: llama, qwen2, qwen3"))
+        }
+    }
 }
 
 fn refuse_experts(lookup: &Lookup, key: &str) -> Result<()> {
