@@ -1,7 +1,7 @@
 //! Whole steps of the native engine: `cargo bench -p lapidary-engine --bench steps [-- train|decode a|b [batch]]`.
 //!
-//! Prints one JSON line per measurement: tokens per wall second and per CPU second of this process, peak memory, and
-//! GFLOP/s for training. `THREADS` sets the threads (default 1), `ROUNDS` the measured repetitions (default 5). The shapes
+//! Prints one JSON line per measurement: tokens per wall second and per CPU second of this process, peak memory, and for
+//! training GFLOP/s beside the FMA peak measured in between. `THREADS` sets the threads (default 1), `ROUNDS` the measured repetitions (default 5). The shapes
 //! are those of the peers' side (`benches/peers`): `a` 5.4 M parameters, batch 8×128; `b` SmolLM2-135M's, batch 2×128.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
@@ -67,10 +67,53 @@ fn usage() -> (f64, u64) {
     (cpu, peak.unwrap_or(0) / 1024)
 }
 
+/// GFLOP per CPU second of one thread that does nothing but fused multiply-adds: what the machine gives right now.
+fn fma_peak() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        #[target_feature(enable = "avx512f")]
+        fn wide(n: usize) -> f32 {
+            let (x, mut sums) = (_mm512_set1_ps(0.999), [_mm512_set1_ps(1.0); 16]);
+            for _ in 0..n {
+                for s in &mut sums {
+                    *s = _mm512_fmadd_ps(*s, x, x);
+                }
+            }
+            sums.iter().map(|s| _mm512_reduce_add_ps(*s)).sum()
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn narrow(n: usize) -> f32 {
+            let (x, mut sums) = (_mm256_set1_ps(0.999), [_mm256_set1_ps(1.0); 12]);
+            for _ in 0..n {
+                for s in &mut sums {
+                    *s = _mm256_fmadd_ps(*s, x, x);
+                }
+            }
+            sums.iter().map(|s| _mm256_cvtss_f32(*s)).sum()
+        }
+        let n = 40_000_000;
+        let (start, _) = usage();
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature is there.
+            std::hint::black_box(unsafe { wide(n) });
+            return (n * 16 * 32) as f64 / (usage().0 - start) / 1e9;
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the features are there.
+            std::hint::black_box(unsafe { narrow(n) });
+            return (n * 12 * 16) as f64 / (usage().0 - start) / 1e9;
+        }
+    }
+    f64::NAN
+}
+
 fn measure(what: &str, tokens: usize, flops: f64, mut work: impl FnMut()) {
     work();
     let mut rates = Vec::new();
+    let mut peaks = Vec::new();
     for _ in 0..environment("ROUNDS", 5) {
+        peaks.push(fma_peak());
         // Several steps a round: CPU time is counted in hundredths of a second.
         let (wall, (cpu, _)) = (Instant::now(), usage());
         let mut steps = 0;
@@ -83,11 +126,12 @@ fn measure(what: &str, tokens: usize, flops: f64, mut work: impl FnMut()) {
     }
     rates.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (per_cpu, per_wall) = rates[rates.len() / 2];
+    peaks.sort_by(f64::total_cmp);
+    let (gflops, peak) = (flops * per_cpu / tokens as f64 / 1e9, peaks[peaks.len() / 2]);
     println!(
-        "{{\"what\":\"{what}\",\"tokens_per_cpu_second\":{per_cpu:.1},\"lowest\":{:.1},\"highest\":{:.1},\"tokens_per_second\":{per_wall:.1},\"gflops\":{:.1},\"peak_mib\":{}}}",
+        "{{\"what\":\"{what}\",\"tokens_per_cpu_second\":{per_cpu:.1},\"lowest\":{:.1},\"highest\":{:.1},\"tokens_per_second\":{per_wall:.1},\"gflops\":{gflops:.1},\"fma_peak_gflops\":{peak:.1},\"peak_mib\":{}}}",
         rates[0].0,
         rates[rates.len() - 1].0,
-        flops * per_cpu / tokens as f64 / 1e9,
         usage().1,
     );
 }
