@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lapidary_core::{Kind, Problem, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
+use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{Model, Tokenizer as Reader};
 
 use crate::specials::Specials;
@@ -54,9 +55,14 @@ pub(crate) struct Parts {
 
 impl Tokenizer {
     pub(crate) fn from_parts(parts: Parts) -> Self {
-        let Parts { reader, specials, add_bos, templates, config } = parts;
+        let Parts { mut reader, specials, add_bos, templates, config } = parts;
         let vocabulary = reader.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-        let add_bos = specials.bos.is_some() && add_bos.unwrap_or_else(|| starts_with_bos(&reader, &specials));
+        let processed = starts_with_bos(&reader, &specials);
+        let add_bos = specials.bos.is_some() && add_bos.unwrap_or(processed);
+        if let (Some(bos), true, None) = (&specials.bos, add_bos && !processed, reader.get_post_processor()) {
+            // Hugging Face's general class ignores `add_bos_token`, so what is saved says it in the way that it heeds.
+            reader.with_post_processor(starts_with(&bos.text, bos.id));
+        }
         let follower = without_prefix(&reader);
         Tokenizer(Arc::new(Inner { reader, follower, specials, add_bos, templates, config, vocabulary }))
     }
@@ -224,6 +230,19 @@ fn encode(reader: &Reader, text: &str) -> Vec<u32> {
             text.chars().map(one).filter_map(Result::ok).flat_map(|encoding| encoding.get_ids().to_vec()).collect()
         }
     }
+}
+
+/// A post-processor that puts one token before every sequence; `None` should its makers refuse it.
+pub(crate) fn starts_with(token: &str, id: u32) -> Option<PostProcessorWrapper> {
+    let special = json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let first = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let processor = json!({
+        "type": "TemplateProcessing",
+        "single": [special, first],
+        "pair": [special, first, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}}
+    });
+    serde_json::from_value(processor).ok()
 }
 
 /// Whether the post-processor puts `bos` first.

@@ -124,3 +124,60 @@ fn chat_templates_render_as_jinja2_does() {
     println!("{} renderings", cases.len());
     assert!(cases.len() >= 41);
 }
+
+/// `tok512.bin` of llama2.c as the metadata of a GGUF file would hold it.
+fn stories260k_gguf(data: &Path) -> GgufVocabulary {
+    let bytes = std::fs::read(data.join("models/tok512.bin")).unwrap();
+    let mut vocabulary =
+        GgufVocabulary { model: "llama".into(), bos: Some(1), eos: Some(2), ..GgufVocabulary::default() };
+    let mut rest = &bytes[4..];
+    while let Some((head, tail)) = rest.split_first_chunk::<8>() {
+        let score = f32::from_le_bytes(head[..4].try_into().unwrap());
+        let length = i32::from_le_bytes(head[4..].try_into().unwrap()) as usize;
+        let text = std::str::from_utf8(&tail[..length]).unwrap();
+        let id = vocabulary.tokens.len();
+        let special = ["<unk>", "<s>", "</s>"].get(id).map(|name| name.to_string());
+        vocabulary.tokens.push(special.unwrap_or_else(|| text.replace(' ', "▁")));
+        vocabulary.token_types.push([2, 3, 3].get(id).copied().unwrap_or(if id < 259 { 6 } else { 1 }));
+        vocabulary.scores.push(score);
+        rest = &tail[length..];
+    }
+    vocabulary
+}
+
+#[test]
+fn scores_alone_give_the_same_ids_as_the_converted_tokenizer() {
+    let Some(data) = data() else { return };
+    let from_scores = Tokenizer::from_gguf(stories260k_gguf(&data)).unwrap();
+    let converted = Tokenizer::from_directory(&data.join("models/stories260K-hf")).unwrap();
+    let texts = json(&data.join("tokenizer_cases.json"));
+    let mut checked = 0;
+    for text in texts["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()) {
+        assert_eq!(from_scores.encode(text), converted.encode(text), "{text:?}");
+        assert_eq!(from_scores.encode_continuation(text), converted.encode_continuation(text), "{text:?}");
+        assert_eq!(from_scores.decode(&from_scores.encode_continuation(&format!(" {text}"))), text, "{text:?}");
+        checked += 1;
+    }
+    assert!(checked >= 30 && from_scores.adds_bos());
+}
+
+#[test]
+fn smollm2_saves_and_loads_with_the_same_ids() {
+    let Some(data) = data() else { return };
+    let tokenizer = Tokenizer::from_gguf(smollm2_gguf(&data)).unwrap();
+    let saved = tempfile::tempdir().unwrap();
+    tokenizer.save(saved.path()).unwrap();
+    let again = Tokenizer::from_directory(saved.path()).unwrap();
+    let start = std::time::Instant::now();
+    for text in json(&data.join("tokenizer_cases.json"))["texts"].as_array().unwrap() {
+        assert_eq!(again.encode(text.as_str().unwrap()), tokenizer.encode(text.as_str().unwrap()));
+    }
+    println!("30 texts twice in {:?}", start.elapsed());
+    assert_eq!((again.bos(), again.eos(), again.adds_bos()), (Some(1), Some(2), false));
+    assert_eq!(again.check_vocabulary(49_151).unwrap_err().code(), "T005");
+    let long = "The quick brown fox jumps over the lazy dog 12345 times. ".repeat(18_000);
+    let start = std::time::Instant::now();
+    let ids = again.encode(&long);
+    println!("{} bytes: {} ids in {:?}", long.len(), ids.len(), start.elapsed());
+    assert_eq!(again.decode(&ids), long);
+}
