@@ -15,7 +15,7 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{Model, Tokenizer as Reader};
 
 use crate::specials::Specials;
-use crate::{ChatTemplate, files, peek};
+use crate::{ChatTemplate, peek};
 
 /// A model's tokenizer with its special tokens and chat templates. Cloning shares everything.
 #[derive(Clone)]
@@ -187,14 +187,9 @@ pub(crate) fn read(path: &Path, text: &str) -> Result<Reader> {
             .hint("save the tokenizer again with the program that made it")
     };
     // The reader is not ours: should one of its own assumptions break on a hostile file, that is a problem of the file.
-    let mut reader = match catch_unwind(AssertUnwindSafe(|| text.parse::<Reader>())) {
+    let mut reader = match catch_unwind(AssertUnwindSafe(|| first_use(text))) {
         Ok(Ok(reader)) => reader,
-        Ok(Err(error)) => {
-            return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-                Err(json) => files::broken_json(path, text, &json),
-                Ok(_) => unusable(error.to_string()),
-            });
-        }
+        Ok(Err(error)) => return Err(unusable(error.to_string())),
         Err(_) => return Err(unusable("reading it broke the reader".to_string())),
     };
     reader.with_padding(None);
@@ -218,6 +213,18 @@ pub(crate) fn read(path: &Path, text: &str) -> Result<Reader> {
         }
         _ => Ok(reader),
     }
+}
+
+/// Reads and tries every part once.
+fn first_use(text: &str) -> tokenizers::Result<Reader> {
+    let reader: Reader = text.parse()?;
+    for special in [false, true] {
+        // Whether this text has tokens at all is another question.
+        if let Ok(encoding) = reader.encode_fast("A first use,\n 1 é", special) {
+            reader.decode(encoding.get_ids(), special)?;
+        }
+    }
+    Ok(reader)
 }
 
 fn encode(reader: &Reader, text: &str) -> Vec<u32> {

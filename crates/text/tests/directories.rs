@@ -224,6 +224,16 @@ fn contradicting_tables_are_refused_and_break_nothing() {
     refused(&|model| model["vocab"] = json!({"a": -1}));
     refused(&|model| model["dropout"] = json!(7.0));
     refused(&|model| model["type"] = json!("Unheard"));
+
+    // A post-processor that names a token it does not define breaks the reader at its first use.
+    let mut file = byte_level();
+    file["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<|user|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"other": {"id": "<|user|>", "ids": [257], "tokens": ["<|user|>"]}}
+    });
+    assert_eq!(load(&[("tokenizer.json", &file.to_string())]).unwrap_err().code(), "T002");
 }
 
 /// RELIABILITY S4: load ≤ 5 s, encode 1 MB ≤ 2 s.

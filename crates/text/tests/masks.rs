@@ -126,7 +126,7 @@ proptest! {
     #[test]
     fn masks_cover_exactly_the_assistants_words(turns in prop::collection::vec("[a-z\n ]{0,12}", 1..6)) {
         let tokenizer = chatml(CHATML);
-        let role = |at: usize| if at % 2 == 0 { Role::User } else { Role::Assistant };
+        let role = |at: usize| if at.is_multiple_of(2) { Role::User } else { Role::Assistant };
         let mut messages: Vec<Message> = turns.iter().enumerate().map(|(at, text)| Message::new(role(at), text.clone())).collect();
         messages.push(Message::new(Role::Assistant, "end"));
         let masked = tokenizer.assistant_mask(&messages, &RenderOptions::default()).unwrap();
