@@ -162,7 +162,6 @@ struct Group {
     size: f64,
     mean: f64,
     squares: f64,
-    /// Its rewards are all the same, as one reward alone is.
     teaches_nothing: bool,
 }
 
@@ -173,7 +172,7 @@ impl Group {
             size: rewards.len() as f64,
             mean: center,
             squares: rewards.iter().map(|reward| (reward - center).powi(2)).sum(),
-            teaches_nothing: all_same(rewards),
+            teaches_nothing: rewards.len() < 2 || all_same(rewards),
         }
     }
 }

@@ -99,6 +99,7 @@ impl Generator for ChainSum {
             plain: format!("What does {expression} come to? End with the result after \"####\", like this: #### 5"),
             terse: format!("{}=", expression.replace(' ', "")),
             answer: sum.to_string(),
+            terse_answer: sum.to_string(),
             problem: expression,
             metadata,
         })

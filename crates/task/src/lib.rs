@@ -11,9 +11,13 @@
 //! ```
 
 mod chain_sum;
+mod countdown;
+mod data;
+mod number_sorting;
 mod procedural;
 mod registry;
 mod spec;
+mod spell_backward;
 mod task;
 
 pub use registry::{TaskInfo, build, task, tasks};

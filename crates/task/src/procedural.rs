@@ -44,8 +44,10 @@ pub(crate) struct Question {
     pub plain: String,
     /// In as few characters as will do.
     pub terse: String,
-    /// The reference answer; also what a terse demonstration says.
+    /// The reference answer.
     pub answer: String,
+    /// The answer as a terse demonstration gives it.
+    pub terse_answer: String,
     /// Everything else.
     pub metadata: Map<String, Value>,
 }
@@ -113,7 +115,7 @@ impl<G: Generator + 'static> Task for Procedural<G> {
                 let message = Message::new(Role::User, question.plain);
                 (PromptText::Messages(vec![message]), format!("#### {}", question.answer))
             }
-            Style::Terse => (PromptText::Text(question.terse), question.answer.clone()),
+            Style::Terse => (PromptText::Text(question.terse), question.terse_answer),
         };
         Ok(Item {
             id: format!("{}/{}/{index}", self.generator.name(), split.name()),

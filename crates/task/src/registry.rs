@@ -29,7 +29,13 @@ impl TaskInfo {
     }
 }
 
-static TASKS: &[TaskInfo] = &[crate::chain_sum::INFO];
+static TASKS: &[TaskInfo] = &[
+    crate::chain_sum::INFO,
+    crate::countdown::INFO,
+    crate::number_sorting::INFO,
+    crate::spell_backward::INFO,
+    crate::data::INFO,
+];
 
 /// All tasks.
 pub fn tasks() -> &'static [TaskInfo] {

@@ -40,7 +40,7 @@ fn build() -> Result<Tokenizer> {
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": [special(0, PAD), special(1, BOS), special(2, EOS)],
         "normalizer": null, "pre_tokenizer": null,
-        "post_processor": null,
+        "post_processor": starts_with(BOS, 1),
         "decoder": {"type": "Fuse"},
         "model": {"type": "BPE", "dropout": null, "unk_token": UNKNOWN, "continuing_subword_prefix": null,
                   "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
@@ -58,6 +58,17 @@ fn build() -> Result<Tokenizer> {
         templates: Vec::new(),
         config: Map::new(),
     }))
+}
+
+/// A post-processor that puts one token before every sequence.
+pub(crate) fn starts_with(token: &str, id: u32) -> Value {
+    let special = json!({"SpecialToken": {"id": token, "type_id": 0}});
+    json!({
+        "type": "TemplateProcessing",
+        "single": [special, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [special, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}}
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use lapidary_core::{Kind, Problem, Result};
 use serde_json::{Map, Value, json};
 
 use crate::ChatTemplate;
+use crate::characters::starts_with;
 use crate::specials::Specials;
 use crate::tokenizer::{Parts, Tokenizer, read};
 
@@ -134,6 +135,14 @@ fn vocab(vocabulary: &GgufVocabulary) -> Map<String, Value> {
     vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect()
 }
 
+/// `bos` before every sequence where the file says so, so that Hugging Face does the same.
+fn processor(vocabulary: &GgufVocabulary) -> Value {
+    match vocabulary.bos {
+        Some(id) if adds_bos(vocabulary) => starts_with(&vocabulary.tokens[id as usize], id),
+        _ => Value::Null,
+    }
+}
+
 /// GPT-2's layout: bytes as visible characters, merges in order.
 fn byte_level(vocabulary: &GgufVocabulary) -> Result<Value> {
     let bytes = |own_cut: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": own_cut});
@@ -167,7 +176,7 @@ fn byte_level(vocabulary: &GgufVocabulary) -> Result<Value> {
     Ok(json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": added(vocabulary), "normalizer": normalizer, "pre_tokenizer": cutter,
-        "post_processor": null, "decoder": bytes(true),
+        "post_processor": processor(vocabulary), "decoder": bytes(true),
         "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
                   "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": whole_words,
                   "vocab": vocab(vocabulary), "merges": merges}
@@ -197,7 +206,7 @@ fn sentence_piece(vocabulary: &GgufVocabulary) -> Result<Value> {
     Ok(json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": added(vocabulary), "normalizer": normalizer, "pre_tokenizer": null,
-        "post_processor": null, "decoder": {"type": "Sequence", "decoders": decoders},
+        "post_processor": processor(vocabulary), "decoder": {"type": "Sequence", "decoders": decoders},
         "model": {"type": "BPE", "dropout": null, "unk_token": unknown.map(|id| vocabulary.tokens[id].clone()),
                   "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": true,
                   "byte_fallback": true, "ignore_merges": false,
@@ -232,115 +241,4 @@ fn merges_by_score(vocabulary: &GgufVocabulary) -> Vec<(String, String)> {
     merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
     let text = |id: usize| vocabulary.tokens[id].clone();
     merges.into_iter().map(|(_, _, left, right)| (text(left), text(right))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `<unk> <s> </s>`, all bytes, then pieces with scores.
-    fn llama(pieces: &[(&str, f32)]) -> GgufVocabulary {
-        let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_string).to_vec();
-        tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
-        let mut token_types = vec![UNKNOWN, CONTROL, CONTROL];
-        token_types.extend([BYTE; 256]);
-        let mut scores = vec![0.0; tokens.len()];
-        for (piece, score) in pieces {
-            tokens.push(piece.to_string());
-            token_types.push(1);
-            scores.push(*score);
-        }
-        GgufVocabulary {
-            model: "llama".to_string(),
-            tokens,
-            scores,
-            token_types,
-            bos: Some(1),
-            eos: Some(2),
-            ..GgufVocabulary::default()
-        }
-    }
-
-    const PIECES: [(&str, f32); 8] =
-        [("▁", -9.0), ("a", -8.0), ("b", -7.0), ("ab", -2.0), ("ba", -1.0), ("▁a", -3.0), ("aba", -4.0), ("▁ab", -5.0)];
-
-    #[test]
-    fn merges_follow_the_scores() {
-        let merges = merges_by_score(&llama(&PIECES));
-        let merges: Vec<String> = merges.into_iter().map(|(left, right)| format!("{left} {right}")).collect();
-        assert_eq!(merges, ["b a", "a b", "▁ a", "ab a", "a ba", "▁a b", "▁ ab"]);
-    }
-
-    #[test]
-    fn sentence_piece_ids_are_those_of_the_greedy_rule() {
-        let tokenizer = Tokenizer::from_gguf(llama(&PIECES)).unwrap();
-        let id = |piece: &str| 259 + PIECES.iter().position(|(known, _)| *known == piece).unwrap() as u32;
-        // ▁ a b a: the best pair is `b a`, then `▁ a`. Without the blank: `b a`, then `a ba`.
-        assert_eq!(tokenizer.encode("aba"), [id("▁a"), id("ba")]);
-        assert_eq!(tokenizer.encode_continuation("aba"), [id("aba")]);
-        assert_eq!(tokenizer.encode("é"), [id("▁"), 3 + 0xC3, 3 + 0xA9]);
-        assert_eq!(tokenizer.decode(&tokenizer.encode("a é b")), "a é b");
-        assert_eq!(tokenizer.decode(&[3 + 0xC3]), "\u{FFFD}");
-        assert_eq!(tokenizer.token_text(id("▁ab")), " ab");
-        assert!(tokenizer.adds_bos());
-    }
-
-    #[test]
-    fn bos_and_blanks_follow_the_flags() {
-        let plain = GgufVocabulary { add_bos: Some(false), add_space_prefix: Some(false), ..llama(&PIECES) };
-        let tokenizer = Tokenizer::from_gguf(plain).unwrap();
-        assert!(!tokenizer.adds_bos());
-        assert_eq!(tokenizer.encode("ab"), tokenizer.encode_continuation("ab"));
-        assert_eq!(tokenizer.decode(&tokenizer.encode(" ab")), " ab");
-    }
-
-    fn gpt2(pre: &str) -> GgufVocabulary {
-        let letters = ["<|end|>", "1", "2", "3", "12", "123", "a", "Ġ", "Ġa", "Ċ"];
-        GgufVocabulary {
-            model: "gpt2".to_string(),
-            pre: pre.to_string(),
-            tokens: letters.map(str::to_string).to_vec(),
-            merges: ["1 2", "12 3", "Ġ a"].map(str::to_string).to_vec(),
-            token_types: vec![CONTROL, 1, 1, 1, 1, 1, 1, 1, 1, 1],
-            bos: Some(0),
-            eos: Some(0),
-            ..GgufVocabulary::default()
-        }
-    }
-
-    #[test]
-    fn digits_are_cut_as_the_family_cuts_them() {
-        let ids = |pre: &str| Tokenizer::from_gguf(gpt2(pre)).unwrap().encode("1231 a\n");
-        assert_eq!(ids("smollm"), [1, 2, 3, 1, 8, 9]);
-        assert_eq!(ids("qwen2"), [1, 2, 3, 1, 8, 9]);
-        assert_eq!(ids("llama-bpe"), [5, 1, 8, 9]);
-        assert_eq!(ids("gpt-2"), [5, 1, 8, 9]);
-        assert_eq!(ids(""), ids("default"));
-        assert!(Tokenizer::from_gguf(gpt2("llama-bpe")).unwrap().adds_bos());
-        assert!(!Tokenizer::from_gguf(gpt2("qwen2")).unwrap().adds_bos());
-        let forced = GgufVocabulary { add_bos: Some(true), ..gpt2("qwen2") };
-        assert!(Tokenizer::from_gguf(forced).unwrap().adds_bos());
-    }
-
-    #[test]
-    fn unusable_vocabularies_say_why() {
-        let refused = |change: &dyn Fn(&mut GgufVocabulary), words: &str| {
-            let mut vocabulary = gpt2("smollm");
-            change(&mut vocabulary);
-            let problem = Tokenizer::from_gguf(vocabulary).unwrap_err();
-            assert_eq!(problem.code(), "T006");
-            assert!(problem.to_string().contains(words), "{problem}");
-        };
-        refused(&|v| v.tokens.clear(), "no tokens");
-        refused(&|v| v.tokens[1] = "2".into(), "tokens 1 and 2 are both `2`");
-        refused(&|v| v.eos = Some(10), "eos token is 10");
-        refused(&|v| v.scores = vec![0.0; 3], "10 tokens but 3 scores");
-        refused(&|v| v.merges[0] = "12".into(), "merge 0");
-        refused(&|v| v.model = "bert".into(), "`bert`");
-        refused(&|v| v.pre = "jina".into(), "`jina`");
-        refused(&|v| v.model = "llama".into(), "no scores");
-        let mut broken = gpt2("smollm");
-        broken.merges[0] = "1 9".into();
-        assert_eq!(Tokenizer::from_gguf(broken).unwrap_err().code(), "T002");
-    }
 }

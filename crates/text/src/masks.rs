@@ -129,17 +129,12 @@ fn rewritten(turn: usize, before: &str, through: &str, whole: &str) -> Problem {
     let (short, long) = if through.starts_with(before) { (through, whole) } else { (before, through) };
     let same = short.chars().zip(long.chars()).take_while(|(a, b)| a == b).count();
     let excerpt = |text: &str| text.chars().skip(same.saturating_sub(20)).take(60).collect::<String>();
-    let place = format!("message {}, an assistant turn", turn + 1);
+    let message = format!("the chat template rewrites what comes before message {}, an assistant turn", turn + 2);
     let (message, why) = if through.starts_with(before) {
-        (
-            format!("the chat template rewrites {place}, or what comes before it, once later messages follow"),
-            "the conversation up to there reads one way, the same part of the whole another",
-        )
+        (message, "alone the conversation ends one way, with the later messages the same place reads otherwise")
     } else {
-        (
-            format!("the chat template does not continue its own prompt at {place}"),
-            "the prompt that the model is given reads one way, the turn as it is written down another",
-        )
+        let message = format!("the chat template does not continue its own prompt at message {}", turn + 1);
+        (message, "the prompt that the model is given and the turn as it is written down part ways")
     };
     Problem::new(Kind::Data, "T014", message)
         .why(format!("{why}: {:?} against {:?}", excerpt(short), excerpt(long)))

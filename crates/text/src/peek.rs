@@ -7,8 +7,6 @@ use lapidary_core::{Kind, Problem, Result};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::files;
-
 /// The parts of `tokenizer.json` that are checked before it is read in earnest.
 #[derive(Deserialize)]
 struct File {
@@ -96,13 +94,10 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// Refuses what is no JSON, and tables that contradict each other in ways that the reader behind does not survive.
+/// Refuses a `tokenizer.json` whose tables contradict each other in ways that the reader behind does not survive.
 ///
 /// Everything else that is wrong in the file is left to that reader.
 pub(crate) fn check(path: &Path, text: &str) -> Result<()> {
-    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
-        return Err(files::broken_json(path, text, &error));
-    }
     let Ok(File { model }) = serde_json::from_str::<File>(text) else { return Ok(()) };
     if model.kind.as_deref().is_some_and(|kind| kind != "BPE") {
         return Ok(());

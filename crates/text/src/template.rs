@@ -4,13 +4,14 @@
 //! files, no clock but the one it is given, and its instructions, memory, recursion and output are bounded.
 
 mod bounded;
-mod guard;
 mod python;
 
 use std::path::PathBuf;
 
 use lapidary_core::{Kind, Message, Place, Problem, Result};
-use minijinja::{Error, ErrorKind};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior};
 use serde_json::{Map, Value as Json};
 
 use crate::limits;
@@ -59,10 +60,8 @@ impl RenderOptions {
 pub struct ChatTemplate {
     source: String,
     path: PathBuf,
-    /// The source without `{% generation %}` marks.
-    program: String,
-    /// What is wrong with it: a model whose template is broken still takes plain text.
-    broken: Option<Problem>,
+    /// The compiled template, or what is wrong with it: a model whose template is broken still takes plain text.
+    compiled: Result<Environment<'static>>,
 }
 
 impl std::fmt::Debug for ChatTemplate {
@@ -77,13 +76,9 @@ impl ChatTemplate {
     /// Compiles a template; `path` is named where something is wrong with it. Never fails: see [`ChatTemplate::check`].
     pub fn new(source: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         let (source, path) = (source.into(), path.into());
-        let program = without_generation_tags(&source);
-        let broken = match guard::compile(&program) {
-            _ if source.len() > limits::TEMPLATE_BYTES => Some(too_long(&path)),
-            Err(error) => Some(problem(&error, &source, &path)),
-            Ok(_) => None,
-        };
-        Self { source, path, program, broken }
+        let compiled = compile(&source).map_err(|error| problem(&error, &source, &path));
+        let compiled = if source.len() > limits::TEMPLATE_BYTES { Err(too_long(&path)) } else { compiled };
+        Self { source, path, compiled }
     }
 
     /// The template as it was written.
@@ -93,7 +88,7 @@ impl ChatTemplate {
 
     /// What is wrong with the template itself, if anything (T010).
     pub fn check(&self) -> Result<()> {
-        self.broken.clone().map_or(Ok(()), Err)
+        self.compiled.as_ref().map(|_| ()).map_err(Problem::clone)
     }
 
     /// Renders a conversation. `specials` are the texts of `bos_token`, `eos_token` and so on.
@@ -101,10 +96,13 @@ impl ChatTemplate {
     /// # Errors
     /// T010 the template does not parse, T011 it fails, T012 it goes beyond its bounds, T013 it calls `raise_exception`.
     pub fn render(&self, messages: &[Message], specials: &Named, options: &RenderOptions) -> Result<String> {
-        self.check()?;
+        let environment = self.compiled.as_ref().map_err(Problem::clone)?;
         let context = Context::new(messages, specials, options);
-        bounded::render(&self.program, &context).map_err(|error| match error {
+        bounded::render(environment, &context).map_err(|error| match error {
             bounded::Failure::Template(error) => problem(&error, &self.source, &self.path),
+            bounded::Failure::Output(most) => {
+                exceeded(&self.path).why(format!("its output is larger than {} KiB", most >> 10))
+            }
             bounded::Failure::Thread(error) => Problem::new(Kind::Failed, "I001", "could not start a thread")
                 .why(format!("rendering a chat template: {error}")),
         })
@@ -116,8 +114,8 @@ pub(crate) struct Context {
     pub values: Vec<(String, Json)>,
     /// Messages, tools and documents.
     pub items: u64,
-    /// Of everything.
-    pub size: python::Size,
+    /// Bytes of everything as JSON.
+    pub bytes: u64,
     pub clock: i64,
 }
 
@@ -134,9 +132,8 @@ impl Context {
         ];
         values.extend(specials.iter().map(|(name, text)| (name.clone(), text.clone().into())));
         values.extend(options.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let mut size = python::Size::default();
-        values.iter().for_each(|(_, value)| size.add(value));
-        Self { values, items: items as u64, size, clock: options.clock }
+        let bytes = values.iter().map(|(_, value)| python::size(value)).sum();
+        Self { values, items: items as u64, bytes, clock: options.clock }
     }
 }
 
@@ -154,6 +151,48 @@ fn message(message: &Message) -> Json {
     object.extend(message.extra.iter().map(|(key, value)| (key.clone(), value.clone())));
     Json::Object(object)
 }
+
+/// `ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])` of `transformers`,
+/// with its filters and functions (`utils/chat_template_utils.py`).
+fn compile(source: &str) -> std::result::Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_recursion_limit(limits::RECURSION);
+    environment.set_unknown_method_callback(method);
+    environment.add_filter("tojson", |value: &Value, options: Kwargs| python::to_json(value, &options));
+    environment.add_function("raise_exception", |message: String| -> std::result::Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message).with_source(Raised))
+    });
+    environment.add_template_owned(NAME, without_generation_tags(source))?;
+    Ok(environment)
+}
+
+/// Python's methods of texts, lists and dicts. `format` must not pad: the engine pays for the padded text only afterwards.
+fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> std::result::Result<Value, Error> {
+    let pads = |text: &str| {
+        let digits = text.split(|c: char| !c.is_ascii_digit()).any(|run| run.len() > 3);
+        let nested = text.split('{').any(|field| field.contains(':') && !field.contains('}'));
+        digits || nested
+    };
+    if name == "format" && value.as_str().is_some_and(pads) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "a format with a wide or computed field is refused"));
+    }
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, name, arguments)
+}
+
+/// Marks an error that the template itself raised.
+#[derive(Debug)]
+struct Raised;
+
+impl std::fmt::Display for Raised {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("raised by the template")
+    }
+}
+
+impl std::error::Error for Raised {}
 
 /// `{% generation %}` only marks what the assistant says (`transformers` makes a mask of it); to the text it is an empty
 /// block, which is what it becomes here, whitespace marks and lines as they were.
@@ -191,8 +230,7 @@ fn problem(error: &Error, source: &str, path: &std::path::Path) -> Problem {
     let recursed = words.contains("recursion limit");
     let name = path.display();
     let problem = match error.kind() {
-        ErrorKind::OutOfFuel => exceeded(path)
-            .why(error.detail().unwrap_or("it takes more steps than its conversation can need").to_string()),
+        ErrorKind::OutOfFuel => exceeded(path).why("it takes more steps than its conversation can need"),
         _ if recursed => exceeded(path).why("it nests or calls itself too deep"),
         ErrorKind::SyntaxError | ErrorKind::BadEscape => {
             Problem::new(Kind::Model, "T010", format!("the chat template of `{name}` does not parse: {words}"))
@@ -212,7 +250,7 @@ fn problem(error: &Error, source: &str, path: &std::path::Path) -> Problem {
 fn raised(error: &Error) -> bool {
     let mut next = Some(error as &dyn std::error::Error);
     while let Some(error) = next {
-        if error.is::<bounded::Raised>() {
+        if error.is::<Raised>() {
             return true;
         }
         next = error.source();

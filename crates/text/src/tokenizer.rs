@@ -6,16 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lapidary_core::{Kind, Problem, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
-use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{Model, Tokenizer as Reader};
 
 use crate::specials::Specials;
-use crate::{ChatTemplate, peek};
+use crate::{ChatTemplate, files, peek};
 
 /// A model's tokenizer with its special tokens and chat templates. Cloning shares everything.
 #[derive(Clone)]
@@ -55,14 +54,9 @@ pub(crate) struct Parts {
 
 impl Tokenizer {
     pub(crate) fn from_parts(parts: Parts) -> Self {
-        let Parts { mut reader, specials, add_bos, templates, config } = parts;
+        let Parts { reader, specials, add_bos, templates, config } = parts;
         let vocabulary = reader.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-        let processed = starts_with_bos(&reader, &specials);
-        let add_bos = specials.bos.is_some() && add_bos.unwrap_or(processed);
-        if let (Some(bos), true, None) = (&specials.bos, add_bos && !processed, reader.get_post_processor()) {
-            // Hugging Face's general class ignores `add_bos_token`, so what is saved says it in the way that it heeds.
-            reader.with_post_processor(starts_with(&bos.text, bos.id));
-        }
+        let add_bos = specials.bos.is_some() && add_bos.unwrap_or_else(|| starts_with_bos(&reader, &specials));
         let follower = without_prefix(&reader);
         Tokenizer(Arc::new(Inner { reader, follower, specials, add_bos, templates, config, vocabulary }))
     }
@@ -187,9 +181,14 @@ pub(crate) fn read(path: &Path, text: &str) -> Result<Reader> {
             .hint("save the tokenizer again with the program that made it")
     };
     // The reader is not ours: should one of its own assumptions break on a hostile file, that is a problem of the file.
-    let mut reader = match catch_unwind(AssertUnwindSafe(|| first_use(text))) {
+    let mut reader = match catch_unwind(AssertUnwindSafe(|| text.parse::<Reader>())) {
         Ok(Ok(reader)) => reader,
-        Ok(Err(error)) => return Err(unusable(error.to_string())),
+        Ok(Err(error)) => {
+            return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                Err(json) => files::broken_json(path, text, &json),
+                Ok(_) => unusable(error.to_string()),
+            });
+        }
         Err(_) => return Err(unusable("reading it broke the reader".to_string())),
     };
     reader.with_padding(None);
@@ -215,18 +214,6 @@ pub(crate) fn read(path: &Path, text: &str) -> Result<Reader> {
     }
 }
 
-/// Reads and tries every part once.
-fn first_use(text: &str) -> tokenizers::Result<Reader> {
-    let reader: Reader = text.parse()?;
-    for special in [false, true] {
-        // Whether this text has tokens at all is another question.
-        if let Ok(encoding) = reader.encode_fast("A first use,\n 1 é", special) {
-            reader.decode(encoding.get_ids(), special)?;
-        }
-    }
-    Ok(reader)
-}
-
 fn encode(reader: &Reader, text: &str) -> Vec<u32> {
     match reader.encode_fast(text, false) {
         Ok(encoding) => encoding.get_ids().to_vec(),
@@ -237,19 +224,6 @@ fn encode(reader: &Reader, text: &str) -> Vec<u32> {
             text.chars().map(one).filter_map(Result::ok).flat_map(|encoding| encoding.get_ids().to_vec()).collect()
         }
     }
-}
-
-/// A post-processor that puts one token before every sequence; `None` should its makers refuse it.
-pub(crate) fn starts_with(token: &str, id: u32) -> Option<PostProcessorWrapper> {
-    let special = json!({"SpecialToken": {"id": token, "type_id": 0}});
-    let first = json!({"Sequence": {"id": "A", "type_id": 0}});
-    let processor = json!({
-        "type": "TemplateProcessing",
-        "single": [special, first],
-        "pair": [special, first, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}}
-    });
-    serde_json::from_value(processor).ok()
 }
 
 /// Whether the post-processor puts `bos` first.

@@ -24,29 +24,13 @@ pub(super) fn value(json: &Json) -> Value {
     }
 }
 
-/// How large JSON is.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Size {
-    /// Values, keys of objects included.
-    pub nodes: u64,
-    /// Bytes when it is written, about.
-    pub bytes: u64,
-}
-
-impl Size {
-    /// Adds a value and all it holds.
-    pub fn add(&mut self, json: &Json) {
-        self.nodes += 1;
-        match json {
-            Json::Null | Json::Bool(_) | Json::Number(_) => self.bytes += 8,
-            Json::String(text) => self.bytes += text.len() as u64 + 2,
-            Json::Array(list) => list.iter().for_each(|json| self.add(json)),
-            Json::Object(object) => object.iter().for_each(|(key, json)| {
-                self.nodes += 1;
-                self.bytes += key.len() as u64 + 4;
-                self.add(json);
-            }),
-        }
+/// About how many bytes a JSON value has when it is written.
+pub(super) fn size(json: &Json) -> u64 {
+    match json {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 8,
+        Json::String(text) => text.len() as u64 + 2,
+        Json::Array(list) => 2 + list.iter().map(size).sum::<u64>(),
+        Json::Object(object) => 2 + object.iter().map(|(key, json)| key.len() as u64 + 4 + size(json)).sum::<u64>(),
     }
 }
 

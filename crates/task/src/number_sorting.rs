@@ -1,0 +1,111 @@
+//! `number-sorting`: put numbers in ascending or descending order.
+
+use lapidary_core::{Key, Result};
+use lapidary_reward::options::{OptionInfo, OptionKind, Options};
+use serde_json::{Map, json};
+
+use crate::procedural::{Generator, Procedural, Question, STYLE};
+use crate::registry::TaskInfo;
+
+const fn whole(name: &'static str, least: i64, most: i64, default: &'static str, meaning: &'static str) -> OptionInfo {
+    OptionInfo { name, kind: OptionKind::Integer(least, most), default, meaning }
+}
+
+/// The row of the registry. Options, ranges and defaults are reasoning-gym's (`number_sorting`).
+pub(crate) const INFO: TaskInfo = TaskInfo {
+    name: "number-sorting",
+    summary: "Sort numbers in ascending or descending order.",
+    example: "descending: 1, 12, 37 → 37, 12, 1",
+    answer_reward: "number-sorting",
+    options: &[
+        whole("min_numbers", 2, 64, "3", "fewest numbers"),
+        whole("max_numbers", 2, 64, "10", "most numbers"),
+        whole("min_decimals", 0, 6, "0", "fewest decimal places"),
+        whole("max_decimals", 0, 6, "2", "most decimal places"),
+        whole("min_value", -1_000_000, 1_000_000, "-100", "smallest number"),
+        whole("max_value", -1_000_000, 1_000_000, "100", "largest number"),
+        STYLE,
+    ],
+    build: |options, seed| Procedural::build(NumberSorting::new(options)?, options, seed),
+};
+
+struct NumberSorting {
+    count: (i64, i64),
+    decimals: (i64, i64),
+    value: (i64, i64),
+}
+
+impl NumberSorting {
+    fn new(options: &Options) -> Result<Self> {
+        Ok(Self {
+            count: options.range("min_numbers", "max_numbers")?,
+            decimals: options.range("min_decimals", "max_decimals")?,
+            value: options.range("min_value", "max_value")?,
+        })
+    }
+}
+
+/// `scaled` · 10^−decimals in digits, exactly.
+fn digits(scaled: i64, decimals: u32) -> String {
+    if decimals == 0 {
+        return scaled.to_string();
+    }
+    let unit = 10u64.pow(decimals);
+    let sign = if scaled < 0 { "-" } else { "" };
+    let size = scaled.unsigned_abs();
+    format!("{sign}{}.{:0width$}", size / unit, size % unit, width = decimals as usize)
+}
+
+impl Generator for NumberSorting {
+    fn name(&self) -> &'static str {
+        INFO.name
+    }
+
+    /// All numbers of a question have the same number of decimal places.
+    fn draw(&self, key: Key) -> Option<Question> {
+        let count = key.at(0).between(self.count.0, self.count.1) as u64;
+        let decimals = key.at(1).between(self.decimals.0, self.decimals.1) as u32;
+        let falling = key.at(2).below(2) == 1;
+        let scale = 10i64.pow(decimals);
+        let numbers: Vec<i64> =
+            (0..count).map(|at| key.at(3).at(at).between(self.value.0 * scale, self.value.1 * scale)).collect();
+        let mut sorted = numbers.clone();
+        sorted.sort_unstable();
+        if falling {
+            sorted.reverse();
+        }
+        let listed = |list: &[i64], separator: &str| {
+            list.iter().map(|&number| digits(number, decimals)).collect::<Vec<_>>().join(separator)
+        };
+        let (direction, sign) = if falling { ("descending", '>') } else { ("ascending", '<') };
+        Some(Question {
+            // the sorted list: the same numbers in another order are the same question
+            problem: format!("{direction} {}", listed(&sorted, ", ")),
+            plain: format!(
+                "Put these numbers in {direction} order: {}. End with the sorted list after \"####\", with commas between \
+                 the numbers, like this: #### 1, 2, 3",
+                listed(&numbers, ", ")
+            ),
+            terse: format!("{sign}{}=", listed(&numbers, " ")),
+            answer: listed(&sorted, ", "),
+            terse_answer: listed(&sorted, " "),
+            metadata: Map::from_iter([
+                ("direction".to_string(), json!(direction)),
+                ("count".to_string(), json!(count)),
+            ]),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digits;
+
+    #[test]
+    fn decimals_are_written_exactly() {
+        assert_eq!(
+            [digits(5, 0), digits(-5, 1), digits(-105, 2), digits(7, 3), digits(0, 2)],
+            ["5", "-0.5", "-1.05", "0.007", "0.00"]
+        );
+    }
+}

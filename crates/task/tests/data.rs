@@ -1,0 +1,201 @@
+//! Data sets as people have them, and every way in which they can be broken.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test may panic and print, its helpers too
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields};
+use lapidary_core::{Item, Kind, PromptText, Result, Role};
+use lapidary_task::{Split, Task, TaskSpec, build};
+use serde_json::{Value, json};
+
+fn load(spec: Value) -> Result<Box<dyn Task>> {
+    build(&serde_json::from_value::<TaskSpec>(spec).unwrap(), 1)
+}
+
+fn items(task: &dyn Task, split: Split) -> Vec<Item> {
+    (0..task.len(split).unwrap() as u64).map(|index| task.item(split, index).unwrap()).collect()
+}
+
+fn file(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn only(spec: Value) -> Item {
+    let task = load(spec).unwrap();
+    assert_eq!((task.len(Split::Train), task.answer_reward()), (Some(1), "answer"));
+    task.item(Split::Train, 0).unwrap()
+}
+
+#[test]
+fn gsm8k_reads_as_it_is() {
+    let Some(data) = std::env::var_os("LAPIDARY_DATA") else { return println!("skipped: LAPIDARY_DATA is not set") };
+    let path = PathBuf::from(data).join("gsm8k");
+    let task = load(json!({"path": path, "strip_annotations": true, "suffix": " End with ####."})).unwrap();
+    assert_eq!((task.len(Split::Train), task.len(Split::Test)), (Some(7473), Some(1319)));
+    let item = task.item(Split::Train, 0).unwrap();
+    assert_eq!((item.answer.as_deref(), item.id.as_str()), (Some("72"), "train.jsonl.gz:1"));
+    assert!(
+        item.prompt.plain().starts_with("Natalia sold clips") && item.prompt.plain().ends_with("May? End with ####.")
+    );
+    assert!(item.completion.unwrap().ends_with("= 72 clips altogether in April and May.\n#### 72"));
+    let single = load(json!({"path": path.join("train.jsonl.gz"), "limit": 100, "test_fraction": 0.0})).unwrap();
+    assert_eq!((single.len(Split::Train), single.len(Split::Test)), (Some(100), Some(0)));
+    let both = load(json!({"path": path.join("train.jsonl.gz"), "test_path": path.join("test.jsonl.gz"), "limit": 10}));
+    assert_eq!(both.unwrap().len(Split::Test), Some(10));
+}
+
+#[test]
+fn the_usual_column_names_are_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    for (line, answer, completion) in [
+        (r#"{"prompt":"6*12?","answer":72}"#, Some("72"), Some("72")),
+        (r#"{"question":"6*12?","solution":"it is \\boxed{72}"}"#, Some("72"), Some("it is \\boxed{72}")),
+        (r#"{"problem":"6*12?","ground_truth":"72","response":"72!"}"#, Some("72"), Some("72!")),
+        (r#"{"prompt":"6*12?","reward_model":{"style":"rule","ground_truth":"72"}}"#, Some("72"), Some("72")),
+        (
+            r#"{"prompt":[{"role":"user","content":"6*12?"}],"completion":[{"role":"assistant","content":"72"}]}"#,
+            None,
+            Some("72"),
+        ),
+        (r#"{"messages":[{"role":"user","content":"6*12?"},{"role":"assistant","content":"72"}]}"#, None, Some("72")),
+        (r#"{"prompt":"6*12?","answer":null}"#, None, None),
+    ] {
+        let path = file(folder.path(), "x.jsonl", line);
+        let item = only(json!({"path": path}));
+        assert_eq!(item.prompt.plain(), "6*12?", "{line}");
+        assert_eq!((item.answer.as_deref(), item.completion.as_deref()), (answer, completion), "{line}");
+    }
+}
+
+#[test]
+fn options_choose_columns_and_wording() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = r#"{"q":"6*12?","meta":{"a":"72"},"cot":"think","level":3,"metadata":{"numbers":[6,12]}}"#;
+    let path = file(folder.path(), "x.jsonl", line);
+    let spec = json!({"path": path, "prompt": "q", "answer": "meta.a", "completion": "cot", "system": "Be brief.",
+                      "template": "Q: {question}\nA:", "suffix": " "});
+    let item = only(spec.clone());
+    let PromptText::Messages(messages) = &item.prompt else { panic!("{item:?}") };
+    assert_eq!((messages[0].role, messages[0].content.as_str()), (Role::System, "Be brief."));
+    assert_eq!((messages[1].role, messages[1].content.as_str()), (Role::User, "Q: 6*12?\nA: "));
+    assert_eq!((item.answer.as_deref(), item.completion.as_deref()), (Some("72"), Some("think")));
+    assert_eq!(json!(item.metadata), json!({"meta": {"a": "72"}, "level": 3, "numbers": [6, 12]}));
+    let mut bare = spec;
+    bare["chat"] = json!(false);
+    assert_eq!(only(bare).prompt, PromptText::Text("Be brief.\n\nQ: 6*12?\nA: ".into()));
+    assert_eq!(load(json!({"path": path, "template": "no place"})).err().unwrap().code(), "D022");
+}
+
+#[test]
+fn broken_files_say_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = r#"{"prompt":"a","answer":"b"}"#;
+    for (bytes, code, line, column) in [
+        (format!("{good}\n{{\"prompt\": tru}}\n").into_bytes(), "D002", 2, 15),
+        (format!("{good}\n{{\"prompt\":\"a\",\"answer\":[1]}}").into_bytes(), "D003", 2, 15),
+        (format!("{good}\n\n{{\"promt\":\"a\"}}").into_bytes(), "D004", 3, 1),
+        (br#"{"prompt":7}"#.to_vec(), "D003", 1, 2),
+        (br#"{"prompt":[{"role":"king","content":"x"}]}"#.to_vec(), "D003", 1, 2),
+        (br#"{"prompt":[{"role":"system","content":"x"}]}"#.to_vec(), "D003", 1, 2),
+        (b"{\"prompt\":\"\xff\"}".to_vec(), "D005", 1, 12),
+        (br#"{"prompt":"a","prompt":"b"}"#.to_vec(), "D002", 1, 22),
+    ] {
+        let path = file(folder.path(), "x.jsonl", &bytes);
+        let problem = load(json!({"path": path})).err().unwrap();
+        let place = problem.place().unwrap();
+        assert_eq!((problem.code(), problem.kind()), (code, Kind::Data), "{problem}");
+        assert_eq!((place.path.as_path(), place.line, place.column), (path.as_path(), line, column), "{problem}");
+    }
+    let path = file(folder.path(), "x.jsonl", "{\"promt\":\"a\"}");
+    assert_eq!(load(json!({"path": path})).err().unwrap().advice(), Some("did you mean `promt` to be `prompt`?"));
+    let problem = load(json!({"path": path, "prompt": "promt", "answer": "anwser"})).err().unwrap();
+    assert!(problem.message().contains("column `anwser`"), "{problem}");
+    for (name, bytes, code) in [
+        ("e.jsonl", &b""[..], "D007"),
+        ("b.jsonl", b"\n \n", "D007"),
+        ("x.csv", b"a,b", "D010"),
+        ("p.parquet", b"", "D008"),
+    ] {
+        let path = file(folder.path(), name, bytes);
+        let problem = load(json!({"path": path})).err().unwrap();
+        assert_eq!((problem.code(), problem.kind()), (code, Kind::Data), "{problem}");
+    }
+    assert_eq!(load(json!("no/such/file.jsonl")).err().unwrap().code(), "D001");
+}
+
+#[test]
+fn packed_lines_are_read_and_a_torn_archive_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    for row in 0..500 {
+        writeln!(packer, "{{\"prompt\":\"q{row}\",\"answer\":\"{row}\"}}").unwrap();
+    }
+    let bytes = packer.finish().unwrap();
+    let path = file(folder.path(), "train.jsonl.gz", &bytes);
+    let task = load(json!({"path": path, "test_fraction": 0})).unwrap();
+    assert_eq!(task.item(Split::Train, 499).unwrap().prompt.plain(), "q499");
+    let problem = task.item(Split::Train, 500).unwrap_err();
+    assert_eq!(problem.code(), "D011");
+    let torn = file(folder.path(), "torn.jsonl.gz", &bytes[..bytes.len() - 20]);
+    assert_eq!(load(json!({"path": torn})).err().unwrap().kind(), Kind::Data);
+    let plain = file(folder.path(), "plain.jsonl.gz", b"{\"prompt\":\"a\"}");
+    assert_eq!(load(json!({"path": plain})).err().unwrap().code(), "D001");
+}
+
+#[test]
+fn a_single_file_is_split_by_the_hash_of_the_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: Vec<String> = (0..1000).map(|row| format!("{{\"prompt\":\"q{}\"}}", row % 500)).collect();
+    let path = file(folder.path(), "a.jsonl", rows.join("\n"));
+    let task = load(json!({"path": path, "test_fraction": 0.2})).unwrap();
+    let prompts = |task: &dyn Task, split| -> std::collections::BTreeSet<String> {
+        items(task, split).iter().map(|item| item.prompt.plain()).collect()
+    };
+    let (train, test) = (prompts(&*task, Split::Train), prompts(&*task, Split::Test));
+    assert_eq!(train.intersection(&test).count(), 0);
+    assert_eq!(train.len() + test.len(), 500);
+    assert!((70..=130).contains(&test.len()), "{}", test.len());
+    let reversed: Vec<String> = rows.into_iter().rev().collect();
+    let other = file(folder.path(), "b.jsonl", reversed.join("\n"));
+    assert_eq!(prompts(&*load(json!({"path": other, "test_fraction": 0.2})).unwrap(), Split::Test), test);
+    let two = file(folder.path(), "c.jsonl", "{\"prompt\":\"a\"}\n{\"prompt\":\"b\"}");
+    let task = load(json!({"path": two})).unwrap();
+    assert_eq!((task.len(Split::Train), task.len(Split::Test)), (Some(1), Some(1)), "neither side is empty");
+}
+
+/// A row as verl ships them: the prompt a list of messages, the answer inside a struct.
+#[test]
+fn parquet_with_messages_and_nested_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |words: &[&str]| -> ArrayRef { Arc::new(StringArray::from(words.to_vec())) };
+    let parts: Fields =
+        vec![Field::new("role", DataType::Utf8, true), Field::new("content", DataType::Utf8, true)].into();
+    let messages = StructArray::new(
+        parts.clone(),
+        vec![text(&["system", "user", "user"]), text(&["Be brief.", "6*12?", "1+1?"])],
+        None,
+    );
+    let field = Arc::new(Field::new("element", DataType::Struct(parts), true));
+    let prompts = arrow::array::ListArray::new(field, OffsetBuffer::from_lengths([2, 1]), Arc::new(messages), None);
+    let truth: Fields = vec![Field::new("ground_truth", DataType::Utf8, true)].into();
+    let model = StructArray::new(truth, vec![text(&["72", "2"])], None);
+    let columns: [(&str, ArrayRef); 2] = [("prompt", Arc::new(prompts)), ("reward_model", Arc::new(model))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let path = folder.path().join("train-00000-of-00001.parquet");
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let task = load(json!({"path": folder.path(), "test_fraction": 0})).unwrap();
+    let items = items(&*task, Split::Train);
+    assert_eq!(items[0].prompt.plain(), "Be brief.\n6*12?");
+    assert_eq!((items[1].answer.as_deref(), items[1].id.as_str()), (Some("2"), "train-00000-of-00001.parquet:2"));
+    let problem = load(json!({"path": path, "answer": "reward_modle.ground_truth"})).err().unwrap();
+    assert_eq!((problem.code(), problem.kind()), ("D004", Kind::Data), "{problem}");
+}
