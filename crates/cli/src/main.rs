@@ -1,2 +1,25 @@
-//! The `lapidary` binary.
-fn main() {}
+//! `lapidary`: post-train language models with reinforcement learning.
+//!
+//! One file per verb in `commands`. Data goes to stdout, messages go to stderr, and the exit code says what kind of thing
+//! went wrong.
+
+mod arguments;
+mod commands;
+mod output;
+mod panics;
+mod report;
+mod stop;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    panics::install();
+    let arguments = match arguments::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    match commands::run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => stop.report(arguments.global.json),
+    }
+}

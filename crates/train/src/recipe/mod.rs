@@ -294,6 +294,14 @@ impl Stage {
         }
     }
 
+    /// `sft`, or the method of an rl stage.
+    pub fn name(&self) -> &str {
+        match self {
+            Stage::Sft(_) => "sft",
+            Stage::Rl(rl) => &rl.method,
+        }
+    }
+
     /// Where prompts come from.
     pub fn task(&self) -> &TaskChoice {
         match self {
