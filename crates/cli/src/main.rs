@@ -5,6 +5,8 @@
 
 mod arguments;
 mod commands;
+mod input;
+mod model;
 mod output;
 mod panics;
 mod report;

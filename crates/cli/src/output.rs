@@ -51,9 +51,9 @@ impl Output {
             table.add_row(row);
         }
         if std::io::stdout().is_terminal() {
-            table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+            table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
         } else {
-            table.load_preset(presets::ASCII_MARKDOWN).set_width(PLAIN_WIDTH);
+            table.load_style(presets::ASCII_MARKDOWN).set_width(PLAIN_WIDTH);
         }
         self.line(table)
     }
@@ -75,26 +75,8 @@ impl Output {
 
 /// Colours of messages, in one place.
 pub mod theme {
-    use anstream::adapter::strip_str;
-
-    /// Something done: green.
-    pub fn good(text: impl std::fmt::Display) -> String {
-        format!("\x1b[32m{text}\x1b[0m")
-    }
-    /// Something to look at: yellow.
-    pub fn warning(text: impl std::fmt::Display) -> String {
-        format!("\x1b[33m{text}\x1b[0m")
-    }
-    /// A path or a command: cyan.
-    pub fn path(text: impl std::fmt::Display) -> String {
-        format!("\x1b[36m{text}\x1b[0m")
-    }
     /// A heading: bold.
     pub fn bold(text: impl std::fmt::Display) -> String {
         format!("\x1b[1m{text}\x1b[0m")
-    }
-    /// The text without colours, for a writer that does not take them off itself.
-    pub fn plain(text: &str) -> String {
-        strip_str(text).to_string()
     }
 }

@@ -59,7 +59,7 @@ fn render(problem: &Problem, renderer: Renderer) -> String {
     let title = wrapped(problem.message(), WIDTH - "error[X000]: ".len());
     let mut main = Level::ERROR.primary_title(title).id(problem.code()).elements(problem.place().map(snippet));
     for why in problem.reasons() {
-        main = main.element(Level::NOTE.with_name("why").message(wrapped(why, WIDTH - "   = why: ".len())));
+        main = main.element(Level::NOTE.with_name("why").message(wrapped(why, WIDTH - "     = why: ".len())));
     }
     let hint = problem.advice().map(|hint| wrapped(hint, WIDTH - "hint: ".len()));
     let mut groups = vec![main];
@@ -75,12 +75,16 @@ fn snippet(place: &Place) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
     let end = bytes(place.column - 1 + place.width).max(start);
     Snippet::source(place.text.as_str())
         .line_start(place.line)
-        .path(place.path.to_string_lossy().into_owned())
-        .annotation(AnnotationKind::Primary.span(start..end).label(place.label.as_str()))
+        .path(printable(&place.path.to_string_lossy()))
+        .annotation(AnnotationKind::Primary.span(start..end).label(printable(&place.label)))
 }
 
-/// Breaks at spaces so that no line is longer than `width` characters, where words allow it; control characters, which
-/// may come from a user's file, are taken out.
+/// Without control characters, which may come from a user's file and would reach the terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Breaks at spaces so that no line is longer than `width` characters, where words allow it.
 fn wrapped(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for (number, line) in text.lines().enumerate() {
@@ -89,7 +93,7 @@ fn wrapped(text: &str, width: usize) -> String {
         }
         let mut column = 0;
         for word in line.split(' ') {
-            let word: String = word.chars().filter(|c| !c.is_control()).collect();
+            let word = printable(word);
             let length = word.chars().count();
             if column > 0 && column + 1 + length > width {
                 out.push('\n');
@@ -127,7 +131,8 @@ error[R014]: group size 1 makes every advantage of `grpo` zero
 2 | samples_per_prompt = 1
   |                      ^ must be 2 or more for `grpo`
   |
-  = why: advantage = reward − group mean; with one sample the mean is the reward
+  = why: advantage = reward − group mean; with one sample the mean is the
+         reward
 hint: set `samples_per_prompt = 8`, or use `method = \"reinforce\"` which has no
       group baseline at all"
         );

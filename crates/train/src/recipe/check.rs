@@ -1,15 +1,15 @@
 //! From what was written to what makes sense: defaults, ranges, names, and keys that belong elsewhere.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lapidary_core::{Kind, Problem, Result};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::nearest::{listed, nearest};
-use super::raw::{RawEval, RawHealth, RawRecipe, RawReward, RawStage, RawTask};
+use super::raw::{RawEval, RawHealth, RawRecipe, RawStage};
 use super::read::{Refusal, What};
-use super::tree::{Node, Tree};
+use super::settings::{self, Settings};
+use super::tree::Tree;
 use super::*;
 
 /// Keys of a stage that only `kind = "rl"` has.
@@ -31,7 +31,9 @@ const MOST: u64 = 1 << 31;
 
 /// Checks the merged tree of the recipe at `path`.
 pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
-    let raw = RawRecipe::deserialize(&tree.root).map_err(|refusal| refused(tree, refusal, ""))?;
+    let mut root = tree.root.clone();
+    let settings = settings::take(&mut root, tree)?;
+    let raw = RawRecipe::deserialize(&root).map_err(|refusal| refused(tree, refusal, ""))?;
     let raw_stages = raw.stage.unwrap_or_default();
     if raw_stages.is_empty() {
         return Err(Problem::new(Kind::Usage, "R004", "the recipe has no stage")
@@ -40,8 +42,9 @@ pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
     }
     let stages: Vec<Stage> = raw_stages
         .into_iter()
+        .zip(settings)
         .enumerate()
-        .map(|(at, raw)| Checker { tree, table: format!("stage.{at}") }.stage(raw))
+        .map(|(at, (raw, settings))| Checker { tree, table: format!("stage.{at}") }.stage(raw, &settings))
         .collect::<Result<_>>()?;
     let top = Checker { tree, table: String::new() };
     let seed = raw.seed.unwrap_or(0);
@@ -58,7 +61,7 @@ pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
 }
 
 /// Turns serde's refusal into a problem with a suggestion.
-fn refused(tree: &Tree, refusal: Refusal, table: &str) -> Problem {
+pub(super) fn refused(tree: &Tree, refusal: Refusal, table: &str) -> Problem {
     let place = |label: String| match &refusal.span {
         Some(span) => tree.place(span, label),
         None => tree.value_place(table, label),
@@ -80,6 +83,10 @@ fn refused(tree: &Tree, refusal: Refusal, table: &str) -> Problem {
 
 fn unknown_key(key: &str, known: &[&str], place: impl Fn(String) -> lapidary_core::Place) -> Problem {
     let problem = Problem::new(Kind::Usage, "R003", format!("unknown key `{key}`"));
+    let mut known = known.to_vec();
+    if known.contains(&"kind") {
+        known.extend(names::methods()); // `[stage.<method>]`
+    }
     match renamed(key)
         .filter(|(name, _)| known.contains(name))
         .or_else(|| nearest(key, known.iter().copied()).map(|name| (name, "")))
@@ -121,11 +128,11 @@ pub(super) struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn path(&self, key: &str) -> String {
+    pub fn path(&self, key: &str) -> String {
         if self.table.is_empty() { key.to_string() } else { format!("{}.{key}", self.table) }
     }
 
-    fn wrong_value(
+    pub fn wrong_value(
         &self,
         code: &'static str,
         key: &str,
@@ -135,7 +142,7 @@ impl Checker<'_> {
         Problem::new(Kind::Usage, code, message).at(self.tree.value_place(&self.path(key), label))
     }
 
-    fn missing(&self, key: &str) -> Problem {
+    pub fn missing(&self, key: &str) -> Problem {
         Problem::new(Kind::Usage, "R004", format!("the key `{key}` is missing"))
             .at(self.tree.value_place(&self.table, format!("`{key}` belongs in this table")))
     }
@@ -209,7 +216,7 @@ impl Checker<'_> {
         Ok(model)
     }
 
-    fn stage(&self, raw: RawStage) -> Result<Stage> {
+    fn stage(&self, raw: RawStage, settings: &Settings) -> Result<Stage> {
         let kind =
             raw.kind.clone().ok_or_else(|| self.missing("kind").hint("write `kind = \"sft\"` or `kind = \"rl\"`"))?;
         match kind.as_str() {
@@ -218,9 +225,10 @@ impl Checker<'_> {
                     return Err(self.misplaced(key));
                 }
                 let training = self.training(&raw, 2e-5, 1)?;
-                Ok(Stage::Sft(Sft { task: self.task(raw.task)?, training }))
+                let objective = self.objective("sft", settings)?;
+                Ok(Stage::Sft(Box::new(Sft { task: self.task(raw.task)?, objective, training })))
             }
-            "rl" => Ok(Stage::Rl(Box::new(self.rl(raw)?))),
+            "rl" => Ok(Stage::Rl(Box::new(self.rl(raw, settings)?))),
             other => {
                 let kinds = ["sft", "rl"];
                 let label = nearest(other, kinds)
@@ -250,10 +258,11 @@ impl Checker<'_> {
             .hint(hint)
     }
 
-    fn rl(&self, raw: RawStage) -> Result<Rl> {
-        let method = raw.method.clone().ok_or_else(|| {
-            self.missing("method").hint(format!("choose one of {}; see `lapidary methods`", listed(names::methods())))
-        })?;
+    fn rl(&self, raw: RawStage, settings: &Settings) -> Result<Rl> {
+        let method = self.method(raw.method.clone())?;
+        let objective = self.objective(method.name, settings)?;
+        let samples = self.count("samples_per_prompt", raw.samples_per_prompt, 8, 1)? as usize;
+        self.group_size(method, &objective, samples)?;
         let prompts = self.count("prompts_per_step", raw.prompts_per_step, 8, 1)?;
         let updates = self.count("updates_per_rollout", raw.updates_per_rollout, 1, 1)?;
         if updates > prompts {
@@ -267,13 +276,28 @@ impl Checker<'_> {
                 .why("each update learns from an equal share of the step's prompts, and a group is never split")
                 .hint(format!("set `prompts_per_step = {updates}` or more, or fewer updates")));
         }
+        if updates > 1 && objective.on_policy_only() {
+            let label = format!("must be 1 for `{}`", method.name);
+            return Err(self
+                .wrong_value(
+                    "R020",
+                    "updates_per_rollout",
+                    format!("`{}` takes one update per rollout", method.name),
+                    label,
+                )
+                .why("its gradient is right only for the weights that sampled; after an update there are others")
+                .hint("set `updates_per_rollout = 1`, or use a method with a ratio: `grpo`, `gspo`"));
+        }
+        let task = self.task(raw.task.clone())?;
+        let rewards = self.rewards(raw.reward.clone().map(|rewards| rewards.0), &task)?;
         let probability = |p: f64| p > 0.0 && p <= 1.0;
         Ok(Rl {
             training: self.training(&raw, 1e-6, updates)?,
-            task: self.task(raw.task)?,
-            method,
-            rewards: self.rewards(raw.reward.map(|rewards| rewards.0))?,
-            samples_per_prompt: self.count("samples_per_prompt", raw.samples_per_prompt, 8, 1)? as usize,
+            task,
+            method: method.name.to_string(),
+            objective,
+            rewards,
+            samples_per_prompt: samples,
             max_new_tokens: self.count("max_new_tokens", raw.max_new_tokens, 256, 1)? as usize,
             temperature: self.number(
                 "temperature",
@@ -351,8 +375,8 @@ impl Checker<'_> {
             }
         };
         let reward = match raw.reward {
-            Some(reward) => self.reward(reward, "reward")?,
-            None => RewardChoice { name: "answer".into(), weight: 1.0, options: Map::new() },
+            Some(reward) => self.reward(reward, "reward", &task)?,
+            None => RewardChoice::answer(),
         };
         let length = rl.map_or(256, |rl| rl.max_new_tokens) as u64;
         Ok(Eval {
@@ -372,113 +396,15 @@ impl Checker<'_> {
         })
     }
 
-    fn task(&self, raw: Option<RawTask>) -> Result<TaskChoice> {
-        let raw = raw.ok_or_else(|| {
-            self.missing("task").hint(format!("name one of {}, or a data file", listed(names::tasks())))
-        })?;
-        let (name, path, options, key) = match raw {
-            RawTask::Text(text) if looks_like_a_file(&text) => {
-                (String::new(), Some(PathBuf::from(text)), Map::new(), "task")
+    /// A name that the registry does not have: the nearest one, or all of them.
+    pub fn unknown(&self, code: &'static str, what: &str, key: &str, name: &str, known: &[&str]) -> Problem {
+        let problem = |label: String| self.wrong_value(code, key, format!("there is no {what} `{name}`"), label);
+        match nearest(name, known.iter().copied()) {
+            Some(close) => {
+                problem(format!("did you mean `{close}`?")).hint(format!("`lapidary {what}s` lists all {what}s"))
             }
-            RawTask::Text(name) => (name, None, Map::new(), "task"),
-            RawTask::Table(mut table) => {
-                let name = self.text_of(&mut table, "task", "name")?;
-                let path = self.text_of(&mut table, "task", "path")?.map(PathBuf::from);
-                match (name, path) {
-                    (Some(name), None) => (name, None, table, "task.name"),
-                    (None, Some(path)) => (String::new(), Some(path), table, "task.path"),
-                    _ => {
-                        return Err(self
-                            .wrong_value("R011", "task", "a task has either a `name` or a `path`", "this table")
-                            .hint("write `{ name = \"chain-sum\" }` or `{ path = \"train.jsonl\" }`"));
-                    }
-                }
-            }
-        };
-        if path.is_none() && !names::tasks().contains(&name.as_str()) {
-            return Err(self.unknown("R011", "task", key, &name, &names::tasks()).hint(format!(
-                "tasks are {}; a data file ends in .jsonl, .jsonl.gz or .parquet",
-                listed(names::tasks())
-            )));
-        }
-        Ok(TaskChoice { name, path, options })
-    }
-
-    fn text_of(&self, table: &mut Map<String, Value>, key: &str, field: &str) -> Result<Option<String>> {
-        match table.shift_remove(field) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(self.wrong_value(
-                "R002",
-                &format!("{key}.{field}"),
-                format!("`{field}` is {other}"),
-                "expected text in quotes",
-            )),
+            None => problem(format!("not a {what} that Lapidary has"))
+                .hint(format!("{what}s are {}", listed(known.iter().copied()))),
         }
     }
-
-    fn rewards(&self, raw: Option<Vec<RawReward>>) -> Result<Vec<RewardChoice>> {
-        let Some(raw) = raw else {
-            return Ok(vec![RewardChoice { name: "answer".into(), weight: 1.0, options: Map::new() }]);
-        };
-        if raw.is_empty() {
-            return Err(self.wrong_value(
-                "R012",
-                "reward",
-                "the list of rewards is empty",
-                "no reward: nothing to learn from",
-            ));
-        }
-        let listed =
-            matches!(self.tree.get(&self.path("reward")), Some(Node { value: super::tree::Value::List(_), .. }));
-        raw.into_iter()
-            .enumerate()
-            .map(|(at, reward)| {
-                self.reward(reward, &if listed { format!("reward.{at}") } else { "reward".to_string() })
-            })
-            .collect()
-    }
-
-    fn reward(&self, raw: RawReward, key: &str) -> Result<RewardChoice> {
-        let (name, weight, options, name_key) = match raw {
-            RawReward::Text(name) => (name, 1.0, Map::new(), key.to_string()),
-            RawReward::Table(mut table) => {
-                let name = self.text_of(&mut table, key, "name")?.ok_or_else(|| {
-                    self.wrong_value("R004", key, "the key `name` is missing", "`name` belongs in this table")
-                        .hint(format!("rewards are {}", listed(names::rewards())))
-                })?;
-                let weight = match table.shift_remove("weight") {
-                    None => 1.0,
-                    Some(weight) => weight.as_f64().filter(|weight| *weight != 0.0).ok_or_else(|| {
-                        self.wrong_value(
-                            "R006",
-                            &format!("{key}.weight"),
-                            format!("`weight` is {weight}"),
-                            "must be a number, not 0",
-                        )
-                    })?,
-                };
-                (name, weight, table, format!("{key}.name"))
-            }
-        };
-        if !names::rewards().contains(&name.as_str()) {
-            return Err(self.unknown("R012", "reward", &name_key, &name, &names::rewards()).hint(format!(
-                "rewards are {}; your own program is `{{ name = \"command\", … }}`",
-                listed(names::rewards())
-            )));
-        }
-        Ok(RewardChoice { name, weight, options })
-    }
-
-    fn unknown(&self, code: &'static str, what: &str, key: &str, name: &str, known: &[&str]) -> Problem {
-        let label = match nearest(name, known.iter().copied()) {
-            Some(close) => format!("did you mean `{close}`?"),
-            None => format!("not a {what} that Lapidary has"),
-        };
-        self.wrong_value(code, key, format!("there is no {what} `{name}`"), label)
-    }
-}
-
-fn looks_like_a_file(text: &str) -> bool {
-    text.contains(['/', '\\']) || [".jsonl", ".json", ".gz", ".parquet"].iter().any(|end| text.ends_with(end))
 }

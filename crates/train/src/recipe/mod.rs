@@ -13,11 +13,14 @@ mod nearest;
 mod raw;
 mod read;
 mod schema;
+mod settings;
+mod sources;
 mod tree;
 mod write;
 
 use std::path::{Path, PathBuf};
 
+use lapidary_algo::Objective;
 use lapidary_core::{Kind, Problem, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,7 +51,7 @@ pub struct Recipe {
 #[non_exhaustive]
 pub enum Stage {
     /// Learn the demonstrations of a task.
-    Sft(Sft),
+    Sft(Box<Sft>),
     /// Sample, score, learn by a method.
     Rl(Box<Rl>),
 }
@@ -59,6 +62,8 @@ pub enum Stage {
 pub struct Sft {
     /// Where demonstrations come from.
     pub task: TaskChoice,
+    /// What is minimised: the defaults of `sft` with `[stage.sft]` put over them.
+    pub objective: Objective,
     /// The steps and the optimiser.
     pub training: Training,
 }
@@ -71,8 +76,10 @@ pub struct Rl {
     pub task: TaskChoice,
     /// The steps and the optimiser.
     pub training: Training,
-    /// How rewards become an update.
+    /// How rewards become an update: a name of [`lapidary_algo::methods()`].
     pub method: String,
+    /// What is minimised: the method's defaults with `[stage.<method>]` put over them.
+    pub objective: Objective,
     /// What a completion is worth: the weighted sum of these; at least one.
     pub rewards: Vec<RewardChoice>,
     /// Completions per prompt; at least 2 for a group method.
@@ -299,6 +306,14 @@ impl Stage {
         match self {
             Stage::Sft(_) => "sft",
             Stage::Rl(rl) => &rl.method,
+        }
+    }
+
+    /// What is minimised.
+    pub fn objective(&self) -> &Objective {
+        match self {
+            Stage::Sft(sft) => &sft.objective,
+            Stage::Rl(rl) => &rl.objective,
         }
     }
 

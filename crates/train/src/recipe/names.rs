@@ -1,13 +1,22 @@
 //! The names that the registries know.
 
+/// Methods of stages; `sft` among them.
 pub(super) fn methods() -> Vec<&'static str> {
-    vec!["reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "sft"]
+    lapidary_algo::methods().iter().map(|method| method.name).collect()
 }
+
+/// Tasks that are named; data sets are given by their path.
 pub(super) fn tasks() -> Vec<&'static str> {
-    vec!["chain-sum", "countdown", "number-sorting", "spell-backward"]
+    lapidary_task::tasks().iter().map(|task| task.name).filter(|name| *name != DATA).collect()
 }
+
+/// The task that reads files.
+pub(super) const DATA: &str = "data";
+
+/// Rewards.
 pub(super) fn rewards() -> Vec<&'static str> {
-    vec!["answer", "format", "length", "command"]
+    lapidary_reward::rewards().iter().map(|reward| reward.name).collect()
 }
+
 /// Built-in models, initialised from the seed.
 pub(super) const PRESETS: &[&str] = &["tiny"];

@@ -35,7 +35,7 @@ impl Refusal {
 /// Serde's names of types in the words of a person.
 fn expected(what: &dyn de::Expected) -> String {
     match what.to_string().as_str() {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more".into(),
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number (0 or more)".into(),
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".into(),
         "f32" | "f64" => "a number".into(),
         "a string" | "string" => "text in quotes".into(),

@@ -1,10 +1,12 @@
 //! The JSON schema of a recipe, with the names of the registries.
 
+use lapidary_algo::{MethodKind, Overrides};
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Value, json};
 
 use super::names;
 use super::raw::{RawRecipe, RawStage};
+use super::sources::schema_with;
 
 /// The schema of a recipe file (JSON Schema 2020-12), for editors: every key with its meaning, and the names that the
 /// registries know. `lapidary config schema` prints it; `lapidary.schema.json` is it.
@@ -12,6 +14,11 @@ pub fn json_schema() -> Value {
     let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<RawRecipe>();
     let mut schema = schema.to_value();
     drop_null(&mut schema);
+    for method in lapidary_algo::methods() {
+        let about = format!("Settings of `{}`: {} {}", method.name, method.summary, method.paper);
+        schema["$defs"]["RawStage"]["properties"][method.name] =
+            json!({ "$ref": "#/$defs/Overrides", "description": about });
+    }
     schema
 }
 
@@ -21,6 +28,7 @@ pub(super) fn model(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn stages(generator: &mut SchemaGenerator) -> Schema {
     let stage = generator.subschema_for::<RawStage>();
+    generator.subschema_for::<Overrides>(); // referred to by the table of each method
     json_schema!({ "type": "array", "minItems": 1, "items": stage })
 }
 
@@ -29,30 +37,39 @@ pub(super) fn kind(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn method(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "enum": names::methods() })
+    let learns_from_rewards = |method: &&lapidary_algo::Method| method.kind != MethodKind::Supervised;
+    let names: Vec<&str> =
+        lapidary_algo::methods().iter().filter(learns_from_rewards).map(|method| method.name).collect();
+    json_schema!({ "enum": names })
 }
 
 pub(super) fn task(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "anyOf": [
-        { "enum": names::tasks(), "description": "a built-in task" },
-        { "type": "string", "pattern": "[/\\\\]|\\.(jsonl|json|gz|parquet)$", "description": "a data file" },
-        { "type": "object", "properties": { "name": { "enum": names::tasks() } }, "required": ["name"] },
-        { "type": "object", "properties": { "path": { "type": "string" } }, "required": ["path"] },
-    ] })
+    let mut choices = vec![
+        json!({ "enum": names::tasks(), "description": "a built-in task" }),
+        json!({ "type": "string", "pattern": "[/\\\\]|\\.(jsonl|json|gz|parquet)$", "description": "a data file" }),
+    ];
+    choices.extend(lapidary_task::tasks().iter().map(|task| match task.name {
+        names::DATA => schema_with("path", json!({ "type": "string" }), task.options, &[]),
+        name => schema_with("name", json!({ "const": name, "description": task.summary }), task.options, &[]),
+    }));
+    json_schema!({ "anyOf": choices })
 }
 
 fn reward_value() -> Value {
-    json!({ "anyOf": [
-        { "enum": names::rewards() },
-        {
-            "type": "object",
-            "properties": {
-                "name": { "enum": names::rewards() },
-                "weight": { "type": "number", "description": "Factor in the sum of rewards. Default 1." },
-            },
-            "required": ["name"],
-        },
-    ] })
+    let weight = json!({ "type": "number", "description": "Factor in the sum of rewards. Default 1." });
+    let label = json!({ "type": "string", "description": "Its name in metrics. Default: its own name." });
+    let mut choices = vec![json!({ "enum": names::rewards() })];
+    choices.extend(lapidary_reward::rewards().iter().map(|reward| {
+        let name = json!({ "const": reward.name, "description": reward.summary });
+        let extra = [("weight", weight.clone()), ("label", label.clone())];
+        let mut schema = schema_with("name", name, reward.options, &extra);
+        if reward.name == "answer" {
+            // It stands for the reward of the task at hand and takes that one's options.
+            schema["additionalProperties"] = json!(true);
+        }
+        schema
+    }));
+    json!({ "anyOf": choices })
 }
 
 pub(super) fn reward(_: &mut SchemaGenerator) -> Schema {

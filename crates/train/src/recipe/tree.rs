@@ -163,6 +163,13 @@ impl Node {
         }
     }
 
+    /// Takes a key out of a table.
+    pub fn take(&mut self, name: &str) -> Option<Node> {
+        let Value::Table(entries) = &mut self.value else { return None };
+        let at = entries.iter().position(|(key, _)| key == name)?;
+        Some(entries.remove(at).1)
+    }
+
     /// What the value is, for a message.
     pub fn describe(&self) -> String {
         match &self.value {

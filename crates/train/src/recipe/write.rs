@@ -1,5 +1,6 @@
 //! The complete recipe as TOML.
 
+use lapidary_algo::Objective;
 use serde_json::{Map, Value, json};
 
 use super::{Health, Recipe, RewardChoice, Rl, Stage, TaskChoice, Training};
@@ -8,12 +9,21 @@ use super::{Health, Recipe, RewardChoice, Rl, Stage, TaskChoice, Training};
 struct Section {
     header: String,
     path: String,
-    entries: Vec<(&'static str, Value)>,
+    entries: Vec<(String, Value)>,
 }
 
 impl Section {
     fn new(header: &str, path: String, entries: Vec<(&'static str, Value)>) -> Self {
+        let entries = entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
         Self { header: header.into(), path, entries }
+    }
+
+    /// `[stage.gspo]`: every setting of the objective.
+    fn objective(method: &str, path: &str, objective: &Objective) -> Self {
+        // Settings are a struct of numbers and words, which JSON can always hold.
+        let settings = serde_json::to_value(objective.settings()).unwrap_or_default();
+        let entries = settings.as_object().cloned().unwrap_or_default().into_iter().collect();
+        Self { header: format!("[stage.{method}]"), path: format!("{path}.{method}"), entries }
     }
 }
 
@@ -36,7 +46,7 @@ pub(super) fn leaves(recipe: &Recipe) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for Section { path, entries, .. } in sections(recipe) {
         for (key, value) in entries {
-            let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+            let path = if path.is_empty() { key } else { format!("{path}.{key}") };
             out.push((path, render(&value)));
         }
     }
@@ -55,12 +65,14 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
         match stage {
             Stage::Sft(sft) => {
                 training(&mut entries, &sft.training);
-                sections.push(Section::new("[[stage]]", path, entries));
+                sections.push(Section::new("[[stage]]", path.clone(), entries));
+                sections.push(Section::objective("sft", &path, &sft.objective));
             }
             Stage::Rl(rl) => {
                 rl_entries(&mut entries, rl);
                 training(&mut entries, &rl.training);
                 sections.push(Section::new("[[stage]]", path.clone(), entries));
+                sections.push(Section::objective(&rl.method, &path, &rl.objective));
                 sections.push(Section::new("[stage.health]", format!("{path}.health"), health(&rl.health)));
             }
         }

@@ -1,0 +1,113 @@
+//! `lapidary reward`: a reward tried on examples before it trains anything.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lapidary_core::{Kind, Problem, Verdict};
+use lapidary_reward::{Example, build, reward, rewards, verdict_json};
+use serde_json::Value;
+
+use super::{did_you_mean, options};
+use crate::input;
+use crate::output::{Output, theme};
+use crate::stop::Outcome;
+
+/// Examples scored at once.
+const AT_ONCE: usize = 256;
+/// Characters of a completion shown in a table.
+const SHOWN: usize = 40;
+
+/// Score completions with a reward
+///
+/// A line of input is {"prompt": "…", "completion": "…", "answer": "…"}. With --json a line of output is
+/// {"score": x or null, "reason": "…"}; null is no verdict, which is never counted as 0.
+#[derive(Args, Debug)]
+#[command(before_help = "Example: lapidary reward answer --input examples.jsonl --json")]
+pub struct Reward {
+    /// A name of `lapidary rewards`
+    name: String,
+    /// JSON lines; - is stdin
+    #[arg(short, long, default_value = "-", value_name = "FILE")]
+    input: PathBuf,
+    /// An option of the reward: max=200, command='["python3", "mine.py"]'
+    #[arg(short, long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Reward {
+    /// Runs the verb.
+    pub fn run(&self, output: &mut Output) -> Outcome {
+        if reward(&self.name).is_none() {
+            let known: Vec<&str> = rewards().iter().map(|reward| reward.name).collect();
+            let problem = Problem::new(Kind::Usage, "W001", format!("there is no reward `{}`", self.name));
+            return Err(problem.hint(did_you_mean(&self.name, &known)).into());
+        }
+        let reward = build(&self.name, &Value::Object(options(&self.set)?))?;
+        let mut waiting = Vec::new();
+        let mut scored = Summary::default();
+        let mut answer = |waiting: &mut Vec<Example>, output: &mut Output| -> Outcome {
+            let attempts: Vec<_> = waiting.iter().map(Example::attempt).collect();
+            for (example, verdict) in waiting.iter().zip(reward.score(&attempts)) {
+                scored.add(example, &verdict);
+                if output.json {
+                    output.json(&verdict_json(&verdict))?;
+                }
+            }
+            waiting.clear();
+            output.flush()
+        };
+        for line in input::lines(&self.input, output)? {
+            waiting.push(Example::parse(&line?)?);
+            if waiting.len() >= AT_ONCE {
+                answer(&mut waiting, output)?;
+            }
+        }
+        answer(&mut waiting, output)?;
+        if output.json { Ok(()) } else { scored.show(output) }
+    }
+}
+
+/// What people want to see of many verdicts.
+#[derive(Default)]
+struct Summary {
+    rows: Vec<Vec<String>>,
+    scores: Vec<f64>,
+    count: usize,
+}
+
+/// Rows of the table; the numbers below it are about all examples.
+const ROWS: usize = 50;
+
+impl Summary {
+    fn add(&mut self, example: &Example, verdict: &Verdict) {
+        self.count += 1;
+        self.scores.extend(verdict.value().map(f64::from));
+        if self.rows.len() < ROWS {
+            let score = verdict.value().map_or("no verdict".into(), |score| score.to_string());
+            let answer = example.answer.clone().unwrap_or_default();
+            self.rows.push(vec![score, short(verdict.reason()), short(&answer), short(&example.completion)]);
+        }
+    }
+
+    fn show(self, output: &mut Output) -> Outcome {
+        let (shown, verdicts) = (self.rows.len(), self.scores.len());
+        output.table(&["score", "reason", "answer", "completion (end)"], self.rows)?;
+        if self.count > shown {
+            output.line(format!("… and {} more; --json prints all", self.count - shown))?;
+        }
+        let mean = self.scores.iter().sum::<f64>() / verdicts.max(1) as f64;
+        output.line(theme::bold(format!(
+            "{} examples, {} without a verdict, mean score {mean:.4}",
+            self.count,
+            self.count - verdicts
+        )))
+    }
+}
+
+/// The end of a text, on one line: where an answer stands.
+fn short(text: &str) -> String {
+    let line: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
+    let start = line.len().saturating_sub(SHOWN);
+    let end: String = line[start..].iter().collect();
+    if start > 0 { format!("…{end}") } else { end }
+}

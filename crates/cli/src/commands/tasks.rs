@@ -1,0 +1,127 @@
+//! `lapidary tasks` and `lapidary rewards`: the registries of where prompts come from and what answers are worth.
+
+use clap::Args;
+use lapidary_core::{Kind, Problem};
+use lapidary_reward::options::OptionInfo;
+use lapidary_reward::{RewardInfo, reward, rewards};
+use lapidary_task::{Split, TaskInfo, TaskSpec, build, task, tasks};
+use serde_json::{Value, json};
+
+use super::did_you_mean;
+use crate::output::{Output, theme};
+use crate::stop::Outcome;
+
+/// Items shown of a task.
+const EXAMPLES: u64 = 3;
+
+/// List the tasks, or show one with its options and its first items
+#[derive(Args, Debug)]
+#[command(before_help = "Example: lapidary tasks chain-sum")]
+pub struct Tasks {
+    /// Show this task
+    name: Option<String>,
+}
+
+/// List the rewards, or show one with its formula and its options
+#[derive(Args, Debug)]
+#[command(before_help = "Example: lapidary rewards length")]
+pub struct Rewards {
+    /// Show this reward
+    name: Option<String>,
+}
+
+impl Tasks {
+    /// Runs the verb.
+    pub fn run(&self, output: &mut Output) -> Outcome {
+        let Some(name) = &self.name else {
+            if output.json {
+                return tasks().iter().try_for_each(|task| output.json(&task_in_full(task)));
+            }
+            let row = |task: &TaskInfo| {
+                vec![task.name.into(), task.summary.into(), task.example.into(), task.answer_reward.into()]
+            };
+            output.table(&["task", "what it is", "example", "`answer` means"], tasks().iter().map(row))?;
+            output.note("lapidary tasks NAME shows the options of one");
+            return Ok(());
+        };
+        let task = task(name).ok_or_else(|| unknown("task", name, tasks().iter().map(|task| task.name)))?;
+        if output.json { output.json(&task_in_full(task)) } else { show_task(task, output) }
+    }
+}
+
+impl Rewards {
+    /// Runs the verb.
+    pub fn run(&self, output: &mut Output) -> Outcome {
+        let Some(name) = &self.name else {
+            if output.json {
+                return rewards().iter().try_for_each(|reward| output.json(&reward_in_full(reward)));
+            }
+            let row = |reward: &RewardInfo| vec![reward.name.into(), reward.summary.into(), reward.formula.into()];
+            output.table(&["reward", "what it is", "score"], rewards().iter().map(row))?;
+            output.note("lapidary rewards NAME shows the options of one; lapidary reward NAME tries it on a file");
+            return Ok(());
+        };
+        let reward = reward(name).ok_or_else(|| unknown("reward", name, rewards().iter().map(|reward| reward.name)))?;
+        if output.json {
+            return output.json(&reward_in_full(reward));
+        }
+        output.line(theme::bold(reward.name))?;
+        output.line(format!("{}\n\n    score = {}\n", reward.summary, reward.formula))?;
+        show_options(reward.options, output)
+    }
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
+    let known: Vec<&str> = known.collect();
+    Problem::new(Kind::Usage, "U010", format!("there is no {what} `{name}`")).hint(did_you_mean(name, &known))
+}
+
+fn task_in_full(task: &TaskInfo) -> Value {
+    json!({
+        "name": task.name,
+        "summary": task.summary,
+        "example": task.example,
+        "answer_reward": task.answer_reward,
+        "options": task.schema(),
+    })
+}
+
+fn reward_in_full(reward: &RewardInfo) -> Value {
+    json!({
+        "name": reward.name,
+        "summary": reward.summary,
+        "formula": reward.formula,
+        "options": reward.schema(),
+    })
+}
+
+fn show_task(task: &TaskInfo, output: &mut Output) -> Outcome {
+    output.line(theme::bold(task.name))?;
+    output.line(format!("{}\n\n    {}\n", task.summary, task.example))?;
+    output.line(format!("`answer` means the reward `{}`.\n", task.answer_reward))?;
+    show_options(task.options, output)?;
+    // A task whose options are all optional can be shown at work.
+    if task.options.iter().any(|option| option.default.is_empty()) {
+        return Ok(());
+    }
+    let built = build(&TaskSpec::from(task.name), 0)?;
+    output.line(format!("\n{}", theme::bold("First items of seed 0")))?;
+    let items: Vec<_> = (0..EXAMPLES).map(|index| built.item(Split::Train, index)).collect::<Result<_, _>>()?;
+    let text = |text: Option<String>| text.unwrap_or_default();
+    let rows = items.into_iter().map(|item| vec![item.prompt.plain(), text(item.completion), text(item.answer)]);
+    output.table(&["prompt", "completion", "answer"], rows)
+}
+
+fn show_options(options: &[OptionInfo], output: &mut Output) -> Outcome {
+    if options.is_empty() {
+        return output.line("It takes no options.");
+    }
+    let default = |option: &OptionInfo| match option.default {
+        "" => "must be given".to_string(),
+        "null" => "unset".to_string(),
+        default => default.to_string(),
+    };
+    let row =
+        |option: &OptionInfo| vec![option.name.into(), option.expects(), default(option), option.meaning.to_string()];
+    output.table(&["option", "holds", "default", "meaning"], options.iter().map(row))
+}

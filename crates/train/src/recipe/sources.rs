@@ -1,0 +1,207 @@
+//! The tasks and rewards of a recipe: names and options are those of their registries.
+
+use std::path::PathBuf;
+
+use lapidary_core::{Problem, Result};
+use lapidary_reward::options::{OptionInfo, Options, Owner};
+use lapidary_task::TaskSpec;
+use serde_json::{Map, Value, json};
+
+use super::check::Checker;
+use super::nearest::listed;
+use super::raw::{RawReward, RawTask};
+use super::tree::{self, Node};
+use super::{RewardChoice, TaskChoice, names};
+
+/// The reward that stands for whichever checks the answers of the task at hand.
+const ANSWER: &str = "answer";
+/// The option of every reward that names it in metrics.
+const LABEL: &str = "label";
+
+impl Checker<'_> {
+    pub(super) fn task(&self, raw: Option<RawTask>) -> Result<TaskChoice> {
+        let raw = raw.ok_or_else(|| {
+            self.missing("task").hint(format!("name one of {}, or a data file", listed(names::tasks())))
+        })?;
+        let (choice, key) = match raw {
+            RawTask::Text(text) if looks_like_a_path(&text) => (file(text, Map::new()), "task"),
+            RawTask::Text(name) => (named(name, Map::new()), "task"),
+            RawTask::Table(mut table) => {
+                let name = self.text_of(&mut table, "task", "name")?;
+                let path = self.text_of(&mut table, "task", "path")?;
+                match (name, path) {
+                    (Some(name), None) => (named(name, table), "task.name"),
+                    (None, Some(path)) => (file(path, table), "task.path"),
+                    _ => {
+                        return Err(self
+                            .wrong_value("R011", "task", "a task has either a `name` or a `path`", "this table")
+                            .hint("write `{ name = \"chain-sum\" }` or `{ path = \"train.jsonl\" }`"));
+                    }
+                }
+            }
+        };
+        if choice.path.is_none() && !names::tasks().contains(&choice.name.as_str()) {
+            return Err(self.unknown("R011", "task", key, &choice.name, &names::tasks()));
+        }
+        self.task_options(&choice)?;
+        Ok(choice)
+    }
+
+    fn task_options(&self, choice: &TaskChoice) -> Result<()> {
+        let mut given = choice.options.clone();
+        let name = match &choice.path {
+            Some(path) => {
+                given.insert("path".into(), json!(path));
+                names::DATA
+            }
+            None => &choice.name,
+        };
+        let Some(info) = lapidary_task::task(name) else { return Ok(()) };
+        let owner = Owner { what: "task", name: info.name, unknown: "D021", wrong: "D022" };
+        let checked = Options::check(owner, info.options, &Value::Object(given.clone())).map(|_| ());
+        // Building a named task reads nothing, and finds what no single option shows: a minimum above its maximum.
+        let mut built = || match choice.path {
+            Some(_) => Ok(()),
+            None => {
+                given.insert("name".into(), json!(name));
+                lapidary_task::build(&TaskSpec::Table(given.clone()), 0).map(|_| ())
+            }
+        };
+        checked.and_then(|()| built()).map_err(|problem| self.in_options(problem, "task", &choice.options))
+    }
+
+    pub(super) fn rewards(&self, raw: Option<Vec<RawReward>>, task: &TaskChoice) -> Result<Vec<RewardChoice>> {
+        let Some(raw) = raw else { return Ok(vec![RewardChoice::answer()]) };
+        if raw.is_empty() {
+            let label = "no reward: nothing to learn from";
+            return Err(self.wrong_value("R012", "reward", "the list of rewards is empty", label));
+        }
+        let written = self.tree.get(&self.path("reward"));
+        let is_list = matches!(written, Some(Node { value: tree::Value::List(_), .. }));
+        let key = |at: usize| if is_list { format!("reward.{at}") } else { "reward".to_string() };
+        let rewards: Vec<RewardChoice> = raw
+            .into_iter()
+            .enumerate()
+            .map(|(at, reward)| self.reward(reward, &key(at), task))
+            .collect::<Result<_>>()?;
+        let label = |at: usize| rewards[at].label();
+        match (1..rewards.len()).find(|&at| (0..at).any(|other| label(other) == label(at))) {
+            None => Ok(rewards),
+            Some(at) => Err(self
+                .wrong_value("R012", &key(at), format!("two rewards are called `{}`", label(at)), "the second")
+                .hint("give one of them another `label`")),
+        }
+    }
+
+    pub(super) fn reward(&self, raw: RawReward, key: &str, task: &TaskChoice) -> Result<RewardChoice> {
+        let (choice, name_key) = match raw {
+            RawReward::Text(name) => (RewardChoice { name, weight: 1.0, options: Map::new() }, key.to_string()),
+            RawReward::Table(mut table) => {
+                let name = self.text_of(&mut table, key, "name")?.ok_or_else(|| {
+                    self.wrong_value("R004", key, "the key `name` is missing", "`name` belongs in this table")
+                        .hint(format!("rewards are {}", listed(names::rewards())))
+                })?;
+                let weight = self.weight(&mut table, key)?;
+                (RewardChoice { name, weight, options: table }, format!("{key}.name"))
+            }
+        };
+        if !names::rewards().contains(&choice.name.as_str()) {
+            return Err(self.unknown("R012", "reward", &name_key, &choice.name, &names::rewards()));
+        }
+        let meant = if choice.name == ANSWER { answer_of(task) } else { &choice.name };
+        if let Some(info) = lapidary_reward::reward(meant) {
+            let owner = Owner { what: "reward", name: info.name, unknown: "W002", wrong: "W003" };
+            let mut given = choice.options.clone();
+            given.shift_remove(LABEL);
+            Options::check(owner, info.options, &Value::Object(given))
+                .map_err(|problem| self.in_options(problem, key, &choice.options))?;
+        }
+        Ok(choice)
+    }
+
+    fn weight(&self, table: &mut Map<String, Value>, key: &str) -> Result<f64> {
+        let Some(weight) = table.shift_remove("weight") else { return Ok(1.0) };
+        // Rewards are 32-bit: a weight that is not finite there would be no weight.
+        weight.as_f64().filter(|weight| *weight != 0.0 && (*weight as f32).is_finite()).ok_or_else(|| {
+            let key = format!("{key}.weight");
+            self.wrong_value("R006", &key, format!("`weight` is {weight}"), "must be a number, not 0")
+        })
+    }
+
+    fn text_of(&self, table: &mut Map<String, Value>, key: &str, field: &str) -> Result<Option<String>> {
+        match table.shift_remove(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => {
+                let key = format!("{key}.{field}");
+                Err(self.wrong_value("R002", &key, format!("`{field}` is {other}"), "expected text in quotes"))
+            }
+        }
+    }
+
+    /// Gives a registry's complaint about options its place: the option it names, or else the whole table.
+    fn in_options(&self, problem: Problem, key: &str, options: &Map<String, Value>) -> Problem {
+        let culprit = options.keys().find(|option| problem.message().contains(&format!("`{option}`")));
+        let label = if culprit.is_some() { "this option" } else { "" };
+        let path = culprit.map_or(key.to_string(), |option| format!("{key}.{option}"));
+        problem.at(self.tree.key_place(&self.path(&path), label))
+    }
+}
+
+impl TaskChoice {
+    /// The same, as [`lapidary_task::build`] takes it.
+    pub fn spec(&self) -> TaskSpec {
+        let (key, value) = match &self.path {
+            Some(path) => ("path", json!(path)),
+            None => ("name", json!(self.name)),
+        };
+        let mut table = Map::from_iter([(key.to_string(), value)]);
+        table.extend(self.options.clone());
+        TaskSpec::Table(table)
+    }
+}
+
+impl RewardChoice {
+    /// Whichever reward checks the answers of the task at hand.
+    pub(super) fn answer() -> Self {
+        Self { name: ANSWER.into(), weight: 1.0, options: Map::new() }
+    }
+
+    /// Its name in metrics.
+    fn label(&self) -> &str {
+        self.options.get(LABEL).and_then(Value::as_str).unwrap_or(&self.name)
+    }
+}
+
+/// The options of a registry row, for the JSON schema: an object with the given key beside them.
+pub(super) fn schema_with(key: &str, value: Value, options: &[OptionInfo], extra: &[(&str, Value)]) -> Value {
+    let mut schema = lapidary_reward::options::schema(options);
+    schema["properties"][key] = value;
+    for (name, value) in extra {
+        schema["properties"][*name] = value.clone();
+    }
+    if let Some(required) = schema["required"].as_array_mut()
+        && !required.iter().any(|name| name == key)
+    {
+        required.push(json!(key));
+    }
+    schema
+}
+
+fn named(name: String, options: Map<String, Value>) -> TaskChoice {
+    TaskChoice { name, path: None, options }
+}
+
+fn file(path: String, options: Map<String, Value>) -> TaskChoice {
+    TaskChoice { name: String::new(), path: Some(PathBuf::from(path)), options }
+}
+
+/// The reward that `answer` stands for.
+fn answer_of(task: &TaskChoice) -> &'static str {
+    let name = if task.path.is_some() { names::DATA } else { &task.name };
+    lapidary_task::task(name).map_or(ANSWER, |info| info.answer_reward)
+}
+
+fn looks_like_a_path(text: &str) -> bool {
+    text.contains(['/', '\\']) || [".jsonl", ".json", ".gz", ".parquet"].iter().any(|end| text.ends_with(end))
+}
