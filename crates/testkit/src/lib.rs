@@ -1,1 +1,8 @@
-//! Golden loaders, gradient checks and fault injection for tests.
+//! What tests of several crates share: a toy engine that is exact, deterministic, and learns in milliseconds.
+
+// A helper of tests fails loudly.
+#![allow(clippy::expect_used)]
+
+mod bigram;
+
+pub use bigram::Bigram;

@@ -1,5 +1,34 @@
 //! Recipes, stages, the loop, run directories, checkpoints, metrics, reports.
+//!
+//! ```text
+//! Recipe ─▶ Plan ─▶ run: [ stage: [ step ─▶ metrics, rollouts ─▶ evaluation? ─▶ checkpoint? ] ] ─▶ Outcome, report.html
+//! ```
+//! The loop is [`run`]; what it tells as it goes is [`Watch`]. Run directory: [`run_dir`]. Checkpoints: [`checkpoint`]. What
+//! is remembered between steps: [`state`].
 
+mod bench;
+pub mod checkpoint;
+mod disk;
+pub mod evaluate;
+pub mod fault;
+pub mod health;
+mod journal;
+mod learn;
 pub mod metrics;
+pub mod model;
+pub mod plan;
+mod prompts;
 pub mod recipe;
 pub mod report;
+mod rl;
+pub mod rollouts;
+mod run;
+pub mod run_dir;
+mod stage;
+pub mod state;
+pub mod watch;
+
+pub use disk::human_bytes;
+pub use recipe::Recipe;
+pub use run::{Outcome, Settings, Summary, run, run_model};
+pub use watch::{Notice, Phase, Silent, StopFlag, Watch};

@@ -1,0 +1,370 @@
+//! A language model that looks at one token: `p(next | last) = softmax(W[last] / temperature)`.
+
+use std::fs;
+use std::path::Path;
+
+use lapidary_core::Key;
+use lapidary_core::{Kind, Problem, Result, StopReason, TokenBatch, TokenGrads, TokenStats, Want};
+use lapidary_engine::{Choose, Engine, Family, ModelConfig, Sample, SampleRequest, Update, UpdateStats};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+const WEIGHTS: &str = "bigram";
+const MODEL_FILE: &str = "model.safetensors";
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+
+/// The toy. It keeps every promise of [`Engine`]: sampler and scorer give the same bits, gradients add up to the same bits
+/// however rows are split, and what is saved goes on bit for bit.
+#[derive(Clone, Debug)]
+pub struct Bigram {
+    config: ModelConfig,
+    /// `[vocabulary, vocabulary]`.
+    weights: Vec<f32>,
+    gradient: Vec<f64>,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    /// Steps since the moments were zero.
+    steps: u64,
+    version: u64,
+}
+
+impl Bigram {
+    /// A model whose weights are small normals of `key`; `eos` ends an answer.
+    pub fn new(vocabulary: usize, context: usize, eos: u32, key: Key) -> Self {
+        let size = vocabulary * vocabulary;
+        Self {
+            config: ModelConfig {
+                family: Family::Llama,
+                vocabulary,
+                hidden: vocabulary,
+                layers: 1,
+                heads: 1,
+                kv_heads: 1,
+                head_width: 2,
+                feed_forward: 1,
+                context,
+                rope_theta: 1e4,
+                rope_scaling: None,
+                norm_epsilon: 1e-5,
+                qkv_bias: false,
+                qk_norm: false,
+                tied: true,
+                bos: None,
+                eos: vec![eos],
+            },
+            weights: (0..size as u64).map(|i| (0.1 * key.at(i).normal()) as f32).collect(),
+            gradient: vec![0.0; size],
+            first: vec![0.0; size],
+            second: vec![0.0; size],
+            steps: 0,
+            version: 0,
+        }
+    }
+
+    /// The weights, row by row.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// The weights, to be broken by a test.
+    pub fn weights_mut(&mut self) -> &mut [f32] {
+        &mut self.weights
+    }
+
+    /// Log-probabilities of every next token.
+    fn log_softmax(&self, last: u32, temperature: f32) -> Vec<f64> {
+        let v = self.config.vocabulary;
+        let row = &self.weights[last as usize * v..(last as usize + 1) * v];
+        let logits: Vec<f64> = row.iter().map(|w| f64::from(*w) / f64::from(temperature)).collect();
+        let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let log_sum = logits.iter().map(|x| (x - max).exp()).sum::<f64>().ln() + max;
+        logits.iter().map(|x| x - log_sum).collect()
+    }
+
+    fn continue_once(&self, request: &SampleRequest, sample: u64) -> Sample {
+        let mut last = *request.prompt.last().expect("a prompt has a token");
+        let mut out = Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length };
+        for t in 0..request.max_new_tokens {
+            let (token, logp) = match request.choose {
+                Choose::Greedy => {
+                    let logp = self.log_softmax(last, 1.0);
+                    let best = (0..logp.len()).fold(0, |best, v| if logp[v] > logp[best] { v } else { best });
+                    (best, logp[best])
+                }
+                Choose::Draw { temperature, .. } => {
+                    let logp = self.log_softmax(last, temperature);
+                    let mut left = request.key.at(sample).at(t as u64).uniform();
+                    let mut drawn = logp.len() - 1;
+                    for (v, logp) in logp.iter().enumerate() {
+                        left -= logp.exp();
+                        if left < 0.0 {
+                            drawn = v;
+                            break;
+                        }
+                    }
+                    (drawn, logp[drawn])
+                }
+            };
+            last = token as u32;
+            out.tokens.push(last);
+            out.logp.push(logp as f32);
+            if request.stop_tokens.contains(&last) {
+                out.stop = StopReason::Eos;
+                break;
+            }
+        }
+        out
+    }
+}
+
+fn entropy(logp: &[f64]) -> f64 {
+    -logp.iter().map(|l| l.exp() * l).sum::<f64>()
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn write(path: &Path, shape: Vec<usize>, tensors: &[(&str, &[f32])], note: &str) -> Result<()> {
+    let raw: Vec<(&str, Vec<u8>)> = tensors.iter().map(|(name, values)| (*name, bytes(values))).collect();
+    let views = raw.iter().map(|(name, raw)| {
+        (*name, TensorView::new(Dtype::F32, shape.clone(), raw).expect("a shape that fits its data"))
+    });
+    let note = [("note".to_string(), note.to_string())].into_iter().collect();
+    let file = safetensors::serialize(views, Some(note)).expect("tensors that can be written");
+    fs::write(path, file).map_err(|error| Problem::io("write", path, &error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Problem::io("read", path, &error))
+}
+
+fn tensor(path: &Path, file: &[u8], name: &str) -> Result<Vec<f32>> {
+    let broken = |error: safetensors::SafeTensorError| {
+        Problem::new(Kind::Model, "M008", format!("`{}`: {error}", path.display()))
+    };
+    let tensors = SafeTensors::deserialize(file).map_err(broken)?;
+    let data = tensors.tensor(name).map_err(broken)?.data().to_vec();
+    Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+impl Engine for Bigram {
+    fn model(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn score(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
+        let mut stats = TokenStats { logp: batch.tokens.like(0.0), entropy: batch.tokens.like(0.0) };
+        for row in 0..batch.tokens.rows() {
+            let tokens = batch.tokens.row(row);
+            for t in (1..tokens.len()).filter(|&t| batch.scored.row(row)[t]) {
+                let logp = self.log_softmax(tokens[t - 1], batch.temperature[row]);
+                stats.logp.row_mut(row)[t] = logp[tokens[t] as usize] as f32;
+                if want.entropy {
+                    stats.entropy.row_mut(row)[t] = entropy(&logp) as f32;
+                }
+            }
+        }
+        Ok(stats)
+    }
+
+    /// With `p` the distribution, `T` the temperature and `H` its entropy: `d logp(y)/dW_j = (1[j = y] − p_j) / T` and
+    /// `dH/dW_j = −p_j (log p_j + H) / T`.
+    fn accumulate(
+        &mut self,
+        batch: &TokenBatch,
+        want: Want,
+        objective: &mut dyn FnMut(&TokenStats) -> Result<TokenGrads>,
+    ) -> Result<()> {
+        let grads = objective(&self.score(batch, want)?)?;
+        let v = self.config.vocabulary;
+        for row in 0..batch.tokens.rows() {
+            let tokens = batch.tokens.row(row);
+            let temperature = f64::from(batch.temperature[row]);
+            for t in (1..tokens.len()).filter(|&t| batch.scored.row(row)[t]) {
+                let logp = self.log_softmax(tokens[t - 1], batch.temperature[row]);
+                let h = entropy(&logp);
+                let by_logp = f64::from(grads.logp.row(row)[t]);
+                let by_entropy = grads.entropy.as_ref().map_or(0.0, |grads| f64::from(grads.row(row)[t]));
+                let target = &mut self.gradient[tokens[t - 1] as usize * v..][..v];
+                for j in 0..v {
+                    let hit = if j == tokens[t] as usize { 1.0 } else { 0.0 };
+                    let slope = by_logp * (hit - logp[j].exp()) - by_entropy * logp[j].exp() * (logp[j] + h);
+                    target[j] += slope / temperature;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, update: &Update) -> Result<UpdateStats> {
+        let norm = self.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        if !norm.is_finite() {
+            self.clear_gradient();
+            return Err(Problem::new(Kind::Diverged, "N001", format!("the gradient of tensor `{WEIGHTS}` is {norm}")));
+        }
+        let scale = update.max_grad_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0));
+        self.steps += 1;
+        self.version += 1;
+        let (c1, c2) = (1.0 - update.beta1.powi(self.steps as i32), 1.0 - update.beta2.powi(self.steps as i32));
+        for i in 0..self.weights.len() {
+            let g = self.gradient[i] * scale;
+            let m = update.beta1 * f64::from(self.first[i]) + (1.0 - update.beta1) * g;
+            let s = update.beta2 * f64::from(self.second[i]) + (1.0 - update.beta2) * g * g;
+            (self.first[i], self.second[i]) = (m as f32, s as f32);
+            let w = f64::from(self.weights[i]) * (1.0 - update.learning_rate * update.weight_decay);
+            self.weights[i] = (w - update.learning_rate * (m / c1) / ((s / c2).sqrt() + update.epsilon)) as f32;
+        }
+        self.clear_gradient();
+        let weight_norm = self.weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
+        Ok(UpdateStats { grad_norm: norm, weight_norm })
+    }
+
+    fn clear_gradient(&mut self) {
+        self.gradient.fill(0.0);
+    }
+
+    fn sample(&self, requests: &[SampleRequest], progress: &(dyn Fn(usize) + Sync)) -> Result<Vec<Vec<Sample>>> {
+        let mut out = Vec::with_capacity(requests.len());
+        for request in requests {
+            assert!(request.prompt.len() + request.max_new_tokens <= self.config.context, "beyond the context");
+            let samples: Vec<Sample> =
+                (0..request.samples as u64).map(|sample| self.continue_once(request, sample)).collect();
+            progress(samples.iter().map(|sample| sample.tokens.len()).sum());
+            out.push(samples);
+        }
+        Ok(out)
+    }
+
+    fn save_model(&self, directory: &Path) -> Result<()> {
+        let v = self.config.vocabulary;
+        let config = serde_json::to_vec_pretty(&self.config).expect("a shape is plain data");
+        let path = directory.join("config.json");
+        fs::write(&path, config).map_err(|error| Problem::io("write", &path, &error))?;
+        write(&directory.join(MODEL_FILE), vec![v, v], &[(WEIGHTS, &self.weights)], "")
+    }
+
+    fn save_optimizer(&self, directory: &Path) -> Result<()> {
+        let v = self.config.vocabulary;
+        let note = format!("{} {}", self.steps, self.version);
+        let tensors: [(&str, &[f32]); 2] = [("first", &self.first), ("second", &self.second)];
+        write(&directory.join(OPTIMIZER_FILE), vec![v, v], &tensors, &note)
+    }
+
+    fn restore(&mut self, model_directory: &Path, optimizer_directory: &Path) -> Result<()> {
+        let (model, optimizer) = (model_directory.join(MODEL_FILE), optimizer_directory.join(OPTIMIZER_FILE));
+        self.weights = tensor(&model, &read(&model)?, WEIGHTS)?;
+        let file = read(&optimizer)?;
+        self.first = tensor(&optimizer, &file, "first")?;
+        self.second = tensor(&optimizer, &file, "second")?;
+        let (_, header) = SafeTensors::read_metadata(&file).expect("just read");
+        let note = header.metadata().as_ref().and_then(|notes| notes.get("note").cloned()).unwrap_or_default();
+        let numbers: Vec<u64> = note.split(' ').filter_map(|number| number.parse().ok()).collect();
+        (self.steps, self.version) = (numbers[0], numbers[1]);
+        self.clear_gradient();
+        Ok(())
+    }
+
+    fn reset_optimizer(&mut self) {
+        self.first.fill(0.0);
+        self.second.fill(0.0);
+        self.steps = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lapidary_core::Purpose;
+
+    fn toy() -> Bigram {
+        Bigram::new(5, 32, 2, Key::new(1, Purpose::Initialise))
+    }
+
+    #[test]
+    fn the_sampler_and_the_scorer_are_one_model() {
+        let request = SampleRequest {
+            prompt: vec![1],
+            samples: 4,
+            max_new_tokens: 9,
+            choose: Choose::Draw { temperature: 0.7, top_k: 0, top_p: 1.0 },
+            stop_tokens: vec![2],
+            key: Key::new(1, Purpose::Sample),
+        };
+        for sample in &toy().sample(&[request], &|_| {}).unwrap()[0] {
+            let mut batch = TokenBatch::all([[&[1], sample.tokens.as_slice()].concat()]);
+            batch.temperature = vec![0.7];
+            assert_eq!(toy().score(&batch, Want::default()).unwrap().logp.row(0)[1..], sample.logp);
+            assert_eq!(sample.stop == StopReason::Eos, sample.tokens.last() == Some(&2));
+        }
+    }
+
+    /// Central differences of `2·logp + 3·H` summed over a row.
+    #[test]
+    fn the_gradient_is_that_of_the_score() {
+        let batch = TokenBatch::all([vec![1, 3, 4, 3, 0, 2]]);
+        let want = Want { entropy: true };
+        let value = |model: &Bigram| {
+            let tokens = batch.tokens.row(0);
+            (1..tokens.len())
+                .map(|t| {
+                    let logp = model.log_softmax(tokens[t - 1], 1.0);
+                    2.0 * logp[tokens[t] as usize] + 3.0 * entropy(&logp)
+                })
+                .sum::<f64>()
+        };
+        let mut model = toy();
+        model
+            .accumulate(&batch, want, &mut |stats| {
+                Ok(TokenGrads { logp: stats.logp.like(2.0), entropy: Some(stats.logp.like(3.0)) })
+            })
+            .unwrap();
+        for i in 0..25 {
+            let moved = |by: f32| {
+                let mut model = toy();
+                model.weights[i] += by;
+                (value(&model), f64::from(model.weights[i]))
+            };
+            let ((high, above), (low, below)) = (moved(1e-2), moved(-1e-2));
+            let numeric = (high - low) / (above - below);
+            assert!(
+                (numeric - model.gradient[i]).abs() < 1e-3 * (1.0 + numeric.abs()),
+                "{i}: {numeric} {}",
+                model.gradient[i]
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_saved_goes_on_bit_for_bit() {
+        let update = Update {
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            decay_all: false,
+            max_grad_norm: Some(1.0),
+        };
+        let step = |model: &mut Bigram| {
+            let batch = TokenBatch::all([vec![1, 3, 4, 2]]);
+            let grads = |stats: &TokenStats| Ok(TokenGrads { logp: stats.logp.like(-1.0), entropy: None });
+            model.accumulate(&batch, Want::default(), &mut { grads }).unwrap();
+            model.step(&update).unwrap();
+        };
+        let mut model = toy();
+        (0..3).for_each(|_| step(&mut model));
+        let directory = tempfile::tempdir().unwrap();
+        model.save_model(directory.path()).unwrap();
+        model.save_optimizer(directory.path()).unwrap();
+        let mut other = toy();
+        other.restore(directory.path(), directory.path()).unwrap();
+        (0..3).for_each(|_| step(&mut model));
+        (0..3).for_each(|_| step(&mut other));
+        assert_eq!(model.weights, other.weights);
+        assert_eq!(model.version(), other.version());
+    }
+}

@@ -1,0 +1,124 @@
+//! Held-out prompts answered between steps.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lapidary_core::{Kind, Problem, Result};
+use lapidary_engine::Engine;
+use lapidary_eval::{Evaluation, Settings};
+use lapidary_reward::Reward;
+use lapidary_task::{Split, Task};
+use lapidary_text::Tokenizer;
+
+use crate::bench::Ear;
+use crate::disk::{read_whole, write_whole};
+use crate::metrics::Row;
+use crate::prompts::Tasks;
+use crate::recipe::Recipe;
+use crate::state::EvaluationRecord;
+use crate::watch::Phase;
+
+/// An evaluation holds its answers as text; a larger file was not written by us.
+const LIMIT_BYTES: u64 = 1 << 30;
+
+/// The held-out prompts of a run and how they are judged.
+pub(crate) struct Evaluator {
+    task: Arc<dyn Task>,
+    reward: Box<dyn Reward>,
+    settings: Settings,
+}
+
+impl Evaluator {
+    /// `None` where the recipe switches evaluation off.
+    pub(crate) fn new(recipe: &Recipe, tasks: &mut Tasks) -> Result<Option<Self>> {
+        let eval = &recipe.eval;
+        if eval.prompts == 0 {
+            return Ok(None);
+        }
+        let task = tasks.get(&eval.task, recipe.seed)?;
+        if task.is_empty(Split::Test) {
+            return Err(Problem::new(Kind::Data, "D046", format!("task `{}` has no held-out item", task.name()))
+                .hint("give it a test split, or set `eval.prompts = 0`"));
+        }
+        let name = if eval.reward.name == "answer" { task.answer_reward() } else { &eval.reward.name };
+        let reward = lapidary_reward::build(name, &serde_json::Value::Object(eval.reward.options.clone()))?;
+        let settings = Settings {
+            seed: recipe.seed,
+            prompts: task.len(Split::Test).map_or(eval.prompts, |len| len.min(eval.prompts)),
+            samples: eval.samples,
+            temperature: eval.temperature,
+            max_new_tokens: eval.max_new_tokens,
+            ..Settings::default()
+        };
+        Ok(Some(Self { task, reward, settings }))
+    }
+
+    /// How many prompts are asked.
+    pub(crate) fn prompts(&self) -> usize {
+        self.settings.prompts
+    }
+
+    /// Asks every prompt; the same prompts and the same draws every time, so that two evaluations differ by the weights alone.
+    pub(crate) fn evaluate(&self, engine: &dyn Engine, tokenizer: &Tokenizer, ear: &Ear<'_>) -> Result<Evaluation> {
+        let progress = ear.progress(Phase::Evaluate, self.settings.prompts as u64);
+        lapidary_eval::evaluate(engine, tokenizer, &*self.task, &*self.reward, &self.settings, &|done, _| {
+            progress.reach(done as u64)
+        })
+    }
+}
+
+/// What an evaluation says, as a row of metrics and as part of the state.
+pub(crate) fn record(
+    evaluation: &Evaluation,
+    (step, stage, stage_name): (u64, usize, &str),
+) -> (Row, EvaluationRecord) {
+    let summary = &evaluation.summary;
+    // Without a verdict nothing is known: the interval is the whole range.
+    let (accuracy, low, high) =
+        summary.accuracy.map_or((0.0, 0.0, 1.0), |found| (found.estimate, found.low, found.high));
+    let reward = summary.score.map_or(0.0, |score| score.estimate);
+    let row = Row::new(step, stage, stage_name)
+        .with("eval/accuracy", accuracy)
+        .with("eval/accuracy_low", low)
+        .with("eval/accuracy_high", high)
+        .with("eval/reward", reward)
+        .with("eval/mean_length", summary.mean_length)
+        .with("eval/clipped_ratio", summary.truncated_share)
+        .with("eval/frac_no_verdict", summary.no_verdict as f64 / summary.attempts.max(1) as f64);
+    let record = EvaluationRecord {
+        step,
+        stage,
+        stage_name: stage_name.to_string(),
+        accuracy,
+        low,
+        high,
+        reward,
+        prompts: summary.prompts,
+        no_verdict: summary.no_verdict,
+        mean_length: summary.mean_length,
+    };
+    (row, record)
+}
+
+/// Where the evaluation after a step is.
+pub fn path_of(directory: &Path, step: u64) -> PathBuf {
+    directory.join(format!("step-{step:06}.json"))
+}
+
+/// Writes an evaluation whole: the same bytes for the same answers.
+pub(crate) fn write(path: &Path, evaluation: &Evaluation) -> Result<()> {
+    let text = serde_json::to_vec_pretty(evaluation).map_err(|error| unreadable(path, &error))?;
+    write_whole(path, &text)
+}
+
+/// Reads an evaluation of a run.
+///
+/// # Errors
+/// `Data`: a file that is no evaluation.
+pub fn read(path: &Path) -> Result<Evaluation> {
+    serde_json::from_slice(&read_whole(path, LIMIT_BYTES)?).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &serde_json::Error) -> Problem {
+    Problem::new(Kind::Data, "D047", format!("`{}` is not an evaluation: {error}", path.display()))
+}

@@ -1,0 +1,249 @@
+//! Rules that notice a run going wrong, say what it usually comes from, and which knob to turn.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::watch::Warning;
+
+/// A rule that holds is said again after so many further windows, not every step.
+const REPEAT_WINDOWS: u64 = 5;
+/// KL to the reference (nats per token) above which the policy has left what the reference knows.
+const KL_LIMIT: f64 = 1.0;
+/// Largest importance ratio that a healthy step shows; beyond it the samples are of another policy.
+const RATIO_LIMIT: f64 = 20.0;
+/// Share of completions cut at `max_new_tokens` above which most rewards judge half sentences.
+const TRUNCATED_LIMIT: f64 = 0.5;
+/// Difference of the sampler's and the trainer's log-probabilities (nats) above which they are two models.
+const SAMPLER_LIMIT: f64 = 1e-3;
+
+/// What the rules remember between steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthState {
+    /// Steps of the stage seen.
+    pub steps: u64,
+    /// Mean length over the first window.
+    pub first_length: f64,
+    /// Per rule: for how many steps in a row it has held.
+    pub holding: BTreeMap<String, u64>,
+}
+
+/// When a rule speaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Steps in a row for which a rule must hold.
+    pub window: u64,
+    /// Largest share of groups whose rewards are all equal.
+    pub max_zero_std: f64,
+    /// Smallest mean entropy per token, in nats.
+    pub min_entropy: f64,
+    /// Largest factor by which the mean length may grow or shrink.
+    pub max_length_drift: f64,
+    /// Largest share of completions without a verdict.
+    pub max_no_verdict: f64,
+}
+
+/// What a step looked like.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Vitals {
+    /// Share of groups whose rewards are all equal.
+    pub zero_std: f64,
+    /// Mean reward.
+    pub reward: f64,
+    /// Mean entropy per token, in nats.
+    pub entropy: f64,
+    /// Mean completion length, in tokens.
+    pub length: f64,
+    /// Share of completions cut at the limit.
+    pub truncated: f64,
+    /// Share of completions without a verdict.
+    pub no_verdict: f64,
+    /// KL to the reference per token, where one is used.
+    pub kl: Option<f64>,
+    /// Largest importance ratio.
+    pub max_ratio: f64,
+    /// Largest difference between the sampler's and the trainer's log-probabilities.
+    pub sampler_difference: f64,
+}
+
+impl HealthState {
+    /// Takes step `step` of the run into account; gives the rules that have held long enough.
+    pub fn observe(&mut self, step: u64, limits: &Limits, vitals: &Vitals) -> Vec<Warning> {
+        self.steps += 1;
+        if self.steps <= limits.window {
+            self.first_length += (vitals.length - self.first_length) / self.steps as f64;
+        }
+        let mut warnings = Vec::new();
+        for rule in rules(self, limits, vitals) {
+            let held = self.holding.entry(rule.name.to_string()).or_default();
+            *held = if rule.holds { *held + 1 } else { 0 };
+            let patience = if rule.at_once { 1 } else { limits.window.max(1) };
+            let repeat = patience * REPEAT_WINDOWS * if rule.at_once { limits.window.max(1) } else { 1 };
+            if *held >= patience && (*held - patience).is_multiple_of(repeat) {
+                warnings.push(Warning {
+                    step,
+                    rule: rule.name.to_string(),
+                    seen: rule.seen,
+                    cause: rule.cause.to_string(),
+                    knob: rule.knob.to_string(),
+                });
+            }
+        }
+        warnings
+    }
+}
+
+struct Rule {
+    name: &'static str,
+    holds: bool,
+    /// Speaks at the first step, not after a window.
+    at_once: bool,
+    seen: String,
+    cause: &'static str,
+    knob: &'static str,
+}
+
+fn rules(state: &HealthState, limits: &Limits, vitals: &Vitals) -> Vec<Rule> {
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let drift = vitals.length.max(1e-9) / state.first_length.max(1e-9);
+    let (zero_cause, zero_knob) = if vitals.reward > 0.5 {
+        ("the task has become too easy: every sample of a prompt is right", "harder prompts, or stop here")
+    } else {
+        (
+            "the task is too hard: every sample of a prompt is wrong, so there is nothing to prefer",
+            "easier prompts, a longer sft stage, more `samples_per_prompt`, or a higher `temperature`",
+        )
+    };
+    vec![
+        Rule {
+            name: "zero_variance",
+            holds: vitals.zero_std > limits.max_zero_std,
+            at_once: false,
+            seen: format!("{} of the groups have equal rewards, so they teach nothing", percent(vitals.zero_std)),
+            cause: zero_cause,
+            knob: zero_knob,
+        },
+        Rule {
+            name: "entropy_collapse",
+            holds: vitals.entropy < limits.min_entropy,
+            at_once: false,
+            seen: format!("the entropy is {:.4} nats per token", vitals.entropy),
+            cause: "the policy has become certain and no longer explores",
+            knob: "a lower `learning_rate`, a higher `temperature`, a higher `clip_high`, or an `entropy_coefficient`",
+        },
+        Rule {
+            name: "length_drift",
+            holds: state.steps > limits.window
+                && (drift > limits.max_length_drift || drift < 1.0 / limits.max_length_drift),
+            at_once: false,
+            seen: format!("completions hold {:.0} tokens, {:.0} at first", vitals.length, state.first_length),
+            cause: "the reward or the aggregation favours a length rather than the answer",
+            knob: "a `length` reward, `truncated = \"mask\"`, or a method that does not weigh tokens by length (`dr_grpo`)",
+        },
+        Rule {
+            name: "truncation",
+            holds: vitals.truncated > TRUNCATED_LIMIT,
+            at_once: false,
+            seen: format!("{} of the completions reach `max_new_tokens`", percent(vitals.truncated)),
+            cause: "answers do not fit, or the model has not learned to end them",
+            knob: "a higher `max_new_tokens`, or a longer sft stage",
+        },
+        Rule {
+            name: "no_verdict",
+            holds: vitals.no_verdict > limits.max_no_verdict,
+            at_once: false,
+            seen: format!("{} of the completions got no verdict and were left out", percent(vitals.no_verdict)),
+            cause: "a reward fails: see the reasons in `rollouts/`",
+            knob: "repair the reward; `lapidary reward` tries it on a file",
+        },
+        Rule {
+            name: "kl_spike",
+            holds: vitals.kl.is_some_and(|kl| kl > KL_LIMIT),
+            at_once: true,
+            seen: format!("the KL to the reference is {:.3} nats per token", vitals.kl.unwrap_or(0.0)),
+            cause: "the policy leaves the reference faster than the KL term holds it",
+            knob: "a higher `kl_coefficient` or a lower `learning_rate`",
+        },
+        Rule {
+            name: "ratio_spike",
+            holds: vitals.max_ratio > RATIO_LIMIT,
+            at_once: true,
+            seen: format!("the largest importance ratio is {:.1}", vitals.max_ratio),
+            cause: "later updates on the same rollouts moved the policy far from what sampled them",
+            knob: "fewer `updates_per_rollout`, or a lower `learning_rate`",
+        },
+        Rule {
+            name: "sampler_mismatch",
+            holds: vitals.sampler_difference > SAMPLER_LIMIT,
+            at_once: true,
+            seen: format!("sampler and trainer differ by up to {:.2e} nats on a token", vitals.sampler_difference),
+            cause: "the engine that samples is not the engine that learns",
+            knob: "the native engine, on which the difference is exactly 0",
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { window: 3, max_zero_std: 0.9, min_entropy: 0.01, max_length_drift: 3.0, max_no_verdict: 0.2 };
+
+    fn healthy() -> Vitals {
+        Vitals { zero_std: 0.3, reward: 0.4, entropy: 0.5, length: 20.0, max_ratio: 1.0, ..Vitals::default() }
+    }
+
+    /// The steps (from 1) at which `vitals` make a rule speak.
+    fn spoken(rule: &str, steps: u64, vitals: impl Fn(u64) -> Vitals) -> Vec<u64> {
+        let mut state = HealthState::default();
+        (1..=steps)
+            .filter(|&step| state.observe(step, &LIMITS, &vitals(step)).iter().any(|warning| warning.rule == rule))
+            .collect()
+    }
+
+    #[test]
+    fn a_healthy_run_is_silent() {
+        let mut state = HealthState::default();
+        assert!((0..50).all(|_| state.observe(1, &LIMITS, &healthy()).is_empty()));
+    }
+
+    #[test]
+    fn a_rule_speaks_after_its_window_and_then_seldom() {
+        let vitals = |_| Vitals { entropy: 0.001, ..healthy() };
+        assert_eq!(spoken("entropy_collapse", 20, vitals), [3, 18]);
+        let now_and_then =
+            |step: u64| Vitals { entropy: if step.is_multiple_of(3) { 1.0 } else { 0.001 }, ..healthy() };
+        assert!(spoken("entropy_collapse", 20, now_and_then).is_empty());
+    }
+
+    #[test]
+    fn every_rule_can_speak_and_names_a_knob() {
+        let cases: [(&str, Vitals); 8] = [
+            ("zero_variance", Vitals { zero_std: 0.95, ..healthy() }),
+            ("entropy_collapse", Vitals { entropy: 0.0, ..healthy() }),
+            ("truncation", Vitals { truncated: 0.6, ..healthy() }),
+            ("no_verdict", Vitals { no_verdict: 0.3, ..healthy() }),
+            ("kl_spike", Vitals { kl: Some(2.0), ..healthy() }),
+            ("ratio_spike", Vitals { max_ratio: 21.0, ..healthy() }),
+            ("sampler_mismatch", Vitals { sampler_difference: 0.01, ..healthy() }),
+            ("length_drift", Vitals { length: 100.0, ..healthy() }),
+        ];
+        for (rule, sick) in cases {
+            let vitals = |step: u64| if step <= 3 { healthy() } else { sick };
+            let expected = if matches!(rule, "kl_spike" | "ratio_spike" | "sampler_mismatch") { 4 } else { 6 };
+            assert_eq!(spoken(rule, 7, vitals), [expected], "{rule}");
+        }
+    }
+
+    #[test]
+    fn the_cause_of_equal_rewards_depends_on_which_they_are() {
+        for (reward, word) in [(0.0, "too hard"), (1.0, "too easy")] {
+            let mut state = HealthState::default();
+            let sick = Vitals { zero_std: 1.0, reward, ..healthy() };
+            let warnings: Vec<Warning> = (0..3).flat_map(|_| state.observe(1, &LIMITS, &sick)).collect();
+            assert!(warnings[0].cause.contains(word));
+        }
+    }
+}

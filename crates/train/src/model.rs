@@ -1,0 +1,111 @@
+//! From what a recipe calls its model to an engine with its tokenizer.
+
+use std::path::Path;
+
+use lapidary_core::{Kind, Problem, Result};
+use lapidary_engine::hf::Checkpoint;
+use lapidary_engine::native::Native;
+use lapidary_engine::{Engine, Family, ModelConfig};
+use lapidary_text::{GgufVocabulary, Tokenizer};
+
+/// Makes an engine of a saved model's directory: how the frozen reference of a KL term comes to be.
+pub type Reopen = Box<dyn Fn(&Path) -> Result<Box<dyn Engine>>>;
+
+/// A model that can be trained, sampled from and saved.
+pub struct LoadedModel {
+    /// Weights and what computes with them.
+    pub engine: Box<dyn Engine>,
+    /// Its tokenizer; never has more ids than the model has rows.
+    pub tokenizer: Tokenizer,
+    /// Opens what [`Engine::save_model`] wrote.
+    pub reopen: Reopen,
+}
+
+/// A model that comes with the program: its name, what it is, its shape.
+pub struct Preset {
+    /// The name in a recipe.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Its shape for a vocabulary and its special tokens.
+    shape: fn(&Tokenizer) -> ModelConfig,
+}
+
+/// Models that start from nothing, with the built-in character tokenizer.
+pub fn presets() -> &'static [Preset] {
+    &[Preset {
+        name: "tiny",
+        summary: "0.8 M parameters, 4 layers of width 128, characters as tokens, a context of 256; learns arithmetic in minutes on a laptop",
+        shape: tiny,
+    }]
+}
+
+fn tiny(tokenizer: &Tokenizer) -> ModelConfig {
+    ModelConfig {
+        family: Family::Llama,
+        vocabulary: tokenizer.vocabulary(),
+        hidden: 128,
+        layers: 4,
+        heads: 4,
+        kv_heads: 2,
+        head_width: 32,
+        feed_forward: 384,
+        context: 256,
+        rope_theta: 10_000.0,
+        rope_scaling: None,
+        norm_epsilon: 1e-5,
+        qkv_bias: false,
+        qk_norm: false,
+        tied: true,
+        bos: tokenizer.bos(),
+        eos: tokenizer.eos().into_iter().collect(),
+    }
+}
+
+/// Opens a preset (initialised from `seed`), a Hugging Face directory, or a GGUF file. Results do not depend on `threads`;
+/// 0 takes one per core.
+///
+/// # Errors
+/// `Model`: nothing there, an unusable checkpoint or tokenizer, a tokenizer with more ids than the model has rows.
+pub fn load(source: &str, seed: u64, threads: usize) -> Result<LoadedModel> {
+    let reopen: Reopen = Box::new(move |directory| Ok(Box::new(Native::open(directory, threads)?)));
+    if let Some(preset) = presets().iter().find(|preset| preset.name == source) {
+        let tokenizer = Tokenizer::characters();
+        let engine = Native::initialise((preset.shape)(&tokenizer), seed, threads)?;
+        return Ok(LoadedModel { engine: Box::new(engine), tokenizer, reopen });
+    }
+    let path = Path::new(source);
+    if !path.exists() {
+        let names: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
+        return Err(Problem::new(Kind::Model, "M001", format!("there is no model `{source}`")).hint(format!(
+            "give a Hugging Face directory, a GGUF file, or a built-in preset (`{}`)",
+            names.join("`, `")
+        )));
+    }
+    let checkpoint = Checkpoint::open(path)?;
+    let tokenizer = match checkpoint.gguf_vocabulary() {
+        Some(vocabulary) => Tokenizer::from_gguf(vocabulary_of(vocabulary))?,
+        None => Tokenizer::from_directory(path)?,
+    };
+    tokenizer.check_vocabulary(checkpoint.config.vocabulary)?;
+    let engine = Native::from_checkpoint(&checkpoint, threads)?;
+    Ok(LoadedModel { engine: Box::new(engine), tokenizer, reopen })
+}
+
+/// Neither crate knows the other, so the one that knows both carries the entries across.
+fn vocabulary_of(from: &lapidary_engine::hf::GgufVocabulary) -> GgufVocabulary {
+    GgufVocabulary {
+        model: from.model.clone(),
+        pre: from.pre.clone(),
+        tokens: from.tokens.clone(),
+        merges: from.merges.clone(),
+        scores: from.scores.clone(),
+        token_types: from.token_types.clone(),
+        bos: from.bos,
+        eos: from.eos,
+        pad: from.pad,
+        add_bos: from.add_bos,
+        add_space_prefix: from.add_space_prefix,
+        chat_template: from.chat_template.clone(),
+    }
+}

@@ -1,0 +1,293 @@
+//! Sampled answers: how they come to be, and the files that keep every one of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lapidary_core::{Item, Key, Kind, Problem, PromptText, Result, Rollout, StopReason, TokenRole, Verdict};
+use lapidary_engine::{Choose, SampleRequest};
+use lapidary_reward::{Attempt, Mix};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::bench::Bench;
+use crate::disk::guarded;
+use crate::prompts::check_length;
+use crate::watch::{Example, Phase};
+
+/// Fixed, so that equal rollouts are equal bytes.
+const COMPRESSION_LEVEL: i32 = 3;
+/// A step's rollouts, uncompressed: a larger file was not written by us.
+const LIMIT_BYTES: usize = 4 << 30;
+const SUFFIX: &str = ".jsonl.zst";
+
+/// One sampled answer with everything that was made of it: one line of a rollouts file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampled {
+    /// The item's name.
+    pub id: String,
+    /// Token ids, roles, the sampler's log-probabilities.
+    #[serde(flatten)]
+    pub rollout: Rollout,
+    /// The prompt as data.
+    pub prompt_text: PromptText,
+    /// What the model wrote, without special tokens.
+    pub completion: String,
+    /// The reference answer.
+    pub answer: Option<String>,
+    /// The weighted sum of the rewards, or why there is none.
+    pub verdict: Verdict,
+    /// Each reward by its label, unweighted.
+    pub rewards: Map<String, Value>,
+    /// What was added for its length; 0 where the method does not.
+    pub length_penalty: f64,
+    /// Its advantage; `None` where it was not learned from.
+    pub advantage: Option<f32>,
+}
+
+impl Sampled {
+    /// Tokens that the policy wrote.
+    pub fn length(&self) -> usize {
+        self.rollout.roles.iter().filter(|role| **role == TokenRole::Policy).count()
+    }
+
+    /// Whether it ran into the limit of new tokens.
+    pub fn truncated(&self) -> bool {
+        self.rollout.stop == StopReason::Length
+    }
+
+    pub(crate) fn example(&self) -> Example {
+        Example {
+            prompt: self.prompt_text.plain(),
+            completion: self.completion.clone(),
+            answer: self.answer.clone(),
+            reward: self.verdict.value(),
+            reason: self.verdict.reason().to_string(),
+            truncated: self.truncated(),
+        }
+    }
+}
+
+/// How answers are sampled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sampling {
+    pub(crate) samples: usize,
+    pub(crate) max_new_tokens: usize,
+    pub(crate) choose: Choose,
+}
+
+/// Samples answers to items and scores them; one entry per item. Item `i` draws with `key.at(first + i)`.
+pub(crate) fn sample(
+    bench: &Bench<'_, '_>,
+    items: &[Item],
+    sampling: Sampling,
+    rewards: &Mix,
+    (key, first): (Key, usize),
+    phase: Phase,
+) -> Result<Vec<Vec<Sampled>>> {
+    let context = bench.engine.model().context;
+    let mut requests = Vec::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        let prompt = bench.tokenizer.encode_prompt(&item.prompt)?;
+        check_length(item, prompt.len(), context)?;
+        requests.push(SampleRequest {
+            max_new_tokens: sampling.max_new_tokens.min(context - prompt.len()),
+            prompt,
+            samples: sampling.samples,
+            choose: sampling.choose,
+            stop_tokens: end_tokens(bench),
+            key: key.at((first + at) as u64),
+        });
+    }
+    let most: usize = requests.iter().map(|request| request.samples * request.max_new_tokens).sum();
+    let progress = bench.ear.progress(phase, most as u64);
+    let answers =
+        bench.stopwatch.time(phase, || bench.engine.sample(&requests, &|tokens| progress.advance(tokens as u64)))?;
+    let mut groups = Vec::with_capacity(items.len());
+    for (at, ((item, request), samples)) in items.iter().zip(&requests).zip(answers).enumerate() {
+        let mut group = Vec::with_capacity(samples.len());
+        for (number, sample) in samples.into_iter().enumerate() {
+            group.push(unscored(bench, item, request, (first + at, number), sample));
+        }
+        groups.push(group);
+    }
+    bench.stopwatch.time(Phase::Reward, || score(items, &mut groups, rewards));
+    Ok(groups)
+}
+
+fn end_tokens(bench: &Bench<'_, '_>) -> Vec<u32> {
+    let mut ends: Vec<u32> = bench.tokenizer.end_tokens().to_vec();
+    ends.extend(&bench.engine.model().eos);
+    ends.sort_unstable();
+    ends.dedup();
+    ends
+}
+
+fn unscored(
+    bench: &Bench<'_, '_>,
+    item: &Item,
+    request: &SampleRequest,
+    (prompt, number): (usize, usize),
+    sample: lapidary_engine::Sample,
+) -> Sampled {
+    let mut roles = vec![TokenRole::Prompt; request.prompt.len()];
+    roles.resize(request.prompt.len() + sample.tokens.len(), TokenRole::Policy);
+    let mut logp = vec![0.0; request.prompt.len()];
+    logp.extend(&sample.logp);
+    Sampled {
+        id: item.id.clone(),
+        completion: bench.tokenizer.decode(&sample.tokens),
+        rollout: Rollout {
+            prompt,
+            sample: number,
+            tokens: [request.prompt.as_slice(), &sample.tokens].concat(),
+            roles,
+            logp,
+            temperature: match request.choose {
+                Choose::Greedy => 1.0,
+                Choose::Draw { temperature, .. } => temperature,
+            },
+            weights: bench.engine.version(),
+            stop: sample.stop,
+        },
+        prompt_text: item.prompt.clone(),
+        answer: item.answer.clone(),
+        verdict: Verdict::none("not judged yet"),
+        rewards: Map::new(),
+        length_penalty: 0.0,
+        advantage: None,
+    }
+}
+
+fn score(items: &[Item], groups: &mut [Vec<Sampled>], rewards: &Mix) {
+    let plain: Vec<String> = items.iter().map(|item| item.prompt.plain()).collect();
+    let mut attempts = Vec::new();
+    for ((item, prompt), group) in items.iter().zip(&plain).zip(&*groups) {
+        attempts.extend(group.iter().map(|sampled| Attempt {
+            prompt,
+            completion: &sampled.completion,
+            answer: item.answer.as_deref(),
+            metadata: &item.metadata,
+            tokens: sampled.length(),
+            truncated: sampled.truncated(),
+        }));
+    }
+    let verdicts = rewards.score(&attempts);
+    for (row, sampled) in groups.iter_mut().flatten().enumerate() {
+        sampled.verdict = verdicts.total[row].clone();
+        let parts = rewards.parts().iter().zip(&verdicts.parts);
+        sampled.rewards = parts.map(|(part, given)| (part.label.clone(), number(given[row].value()))).collect();
+    }
+}
+
+fn number(value: Option<f32>) -> Value {
+    value.map_or(Value::Null, |value| serde_json::json!(value))
+}
+
+/// Where the rollouts of a step are.
+pub fn path_of(directory: &Path, step: u64) -> PathBuf {
+    directory.join(format!("step-{step:06}{SUFFIX}"))
+}
+
+/// Writes samples as compressed JSON lines: the same bytes for the same samples.
+pub(crate) fn write(path: &Path, samples: &[Sampled]) -> Result<()> {
+    let mut text = Vec::new();
+    for sampled in samples {
+        serde_json::to_writer(&mut text, sampled).map_err(|error| unreadable(path, &error.to_string()))?;
+        text.push(b'\n');
+    }
+    let bytes =
+        zstd::bulk::compress(&text, COMPRESSION_LEVEL).map_err(|error| Problem::io("compress", path, &error))?;
+    let temporary = path.with_extension("tmp");
+    let written = guarded("rollouts.write", "write", path, || fs::write(&temporary, &bytes))
+        .and_then(|()| guarded("rollouts.rename", "rename", path, || fs::rename(&temporary, path)));
+    written.inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Reads what a step wrote.
+///
+/// # Errors
+/// `Data`: a file that is no rollouts file, or that is damaged.
+pub fn read(path: &Path) -> Result<Vec<Sampled>> {
+    let bytes = fs::read(path).map_err(|error| Problem::io("read", path, &error))?;
+    let size = zstd::zstd_safe::get_frame_content_size(&bytes).ok().flatten();
+    let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= LIMIT_BYTES);
+    let size = size.ok_or_else(|| unreadable(path, "its header does not say how large it is"))?;
+    let text = zstd::bulk::decompress(&bytes, size).map_err(|error| unreadable(path, &error.to_string()))?;
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).map_err(|error| unreadable(path, &error.to_string()))).collect()
+}
+
+fn unreadable(path: &Path, why: &str) -> Problem {
+    Problem::new(Kind::Data, "D043", format!("`{}` is not a file of rollouts", path.display())).why(why)
+}
+
+/// Makes the files of steps `from..=to` durable; a checkpoint counts on them.
+pub(crate) fn sync(directory: &Path, from: u64, to: u64) -> Result<()> {
+    for step in from..=to {
+        let path = path_of(directory, step);
+        match fs::OpenOptions::new().append(true).open(&path) {
+            Ok(file) => file.sync_all().map_err(|error| Problem::io("flush", &path, &error))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Problem::io("open", &path, &error)),
+        }
+    }
+    crate::disk::sync_directory(directory).map_err(|error| Problem::io("flush", directory, &error))
+}
+
+/// Removes files of steps after `step`, and half-written ones: a killed run left them.
+pub(crate) fn cut_back(directory: &Path, step: u64) -> Result<()> {
+    let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
+    for entry in entries.map_err(|error| Problem::io("list", directory, &error))? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let number = name.strip_prefix("step-").and_then(|rest| rest.split('.').next()?.parse::<u64>().ok());
+        if number.is_some_and(|number| number > step || name.ends_with(".tmp")) {
+            fs::remove_file(entry.path()).map_err(|error| Problem::io("remove", &entry.path(), &error))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampled(reward: Option<f32>) -> Sampled {
+        Sampled {
+            id: "chain-sum/train/3".into(),
+            rollout: Rollout {
+                prompt: 0,
+                sample: 1,
+                tokens: vec![1, 5, 2],
+                roles: vec![TokenRole::Prompt, TokenRole::Policy, TokenRole::Policy],
+                logp: vec![0.0, -0.1, -2.5e-7],
+                temperature: 1.0,
+                weights: 12,
+                stop: StopReason::Eos,
+            },
+            prompt_text: PromptText::Text("1+1=".into()),
+            completion: "2".into(),
+            answer: Some("2".into()),
+            verdict: reward.map_or(Verdict::none("timed out"), |reward| Verdict::score(reward, "equal")),
+            rewards: [("answer".to_string(), number(reward))].into_iter().collect(),
+            length_penalty: 0.0,
+            advantage: reward.map(|_| 0.5),
+        }
+    }
+
+    #[test]
+    fn samples_come_back_and_equal_samples_are_equal_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let samples = vec![sampled(Some(1.0)), sampled(None)];
+        let (a, b) = (path_of(directory.path(), 3), path_of(directory.path(), 4));
+        write(&a, &samples).unwrap();
+        write(&b, &samples).unwrap();
+        assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
+        assert_eq!(read(&a).unwrap(), samples);
+        fs::write(&a, b"no zstd").unwrap();
+        assert_eq!(read(&a).unwrap_err().kind(), Kind::Data);
+        cut_back(directory.path(), 3).unwrap();
+        assert!(a.exists() && !b.exists());
+    }
+}

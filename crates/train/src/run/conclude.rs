@@ -1,0 +1,211 @@
+//! How a run ends: what it came to, the page with plots, and the one line that says why.
+
+use std::path::PathBuf;
+
+use lapidary_core::{Kind, Problem, Result};
+use lapidary_eval::{AttemptRecord, Evaluation, compare};
+use serde_json::json;
+
+use super::{Outcome, Run, Summary};
+use crate::evaluate;
+use crate::metrics::read_rows;
+use crate::recipe::Stage;
+use crate::report::{
+    AnswerData, CheckpointData, DifferenceData, EvaluationData, Measured, ReportData, SampleData, StageData, Status,
+    WarningData, render,
+};
+use crate::state::EvaluationRecord;
+use crate::watch::Notice;
+
+impl Run<'_, '_, '_> {
+    /// Says how it ended, writes the report, gives the outcome.
+    pub(super) fn conclude(mut self, finished: Result<bool>) -> Result<Outcome> {
+        let (done, total) = (self.state.step, self.plan.steps());
+        let status = match &finished {
+            Ok(true) => Status::Finished,
+            Ok(false) => Status::Unfinished { done, total },
+            Err(problem) => Status::Failed { why: problem.message().to_string() },
+        };
+        let report = self.report(status);
+        let name = match &finished {
+            Ok(true) => "finished",
+            Ok(false) => "stopped",
+            Err(_) => "failed",
+        };
+        let why = finished.as_ref().err().map(Problem::to_string);
+        let written = self.journal.event(name, json!({ "step": done, "why": why, "peak_bytes": peak_memory_bytes() }));
+        match finished {
+            Err(problem) => Err(problem),
+            Ok(false) => Err(Problem::new(Kind::Interrupted, "S010", format!("stopped after step {done} of {total}"))
+                .hint("everything is saved: run the same command again to go on")),
+            Ok(true) => {
+                written?;
+                Ok(self.outcome(report))
+            }
+        }
+    }
+
+    fn outcome(self, report: Option<PathBuf>) -> Outcome {
+        let checkpoint = (self.saved > 0).then(|| self.directory.checkpoints().path_of(self.saved));
+        Outcome {
+            run_dir: self.directory.path().to_path_buf(),
+            plan: self.plan.clone(),
+            step: self.state.step,
+            checkpoint,
+            summary: self.summary(),
+            evaluations: self.state.evaluations,
+            report,
+        }
+    }
+
+    fn summary(&self) -> Option<Summary> {
+        let evaluations = &self.state.evaluations;
+        let first_rl = self.recipe.stages.iter().position(|stage| matches!(stage, Stage::Rl(_))).unwrap_or(0);
+        let before = evaluations.iter().rfind(|evaluation| evaluation.stage <= first_rl)?;
+        let after = evaluations.last().filter(|after| after.step > before.step)?;
+        let comparison = match (self.answers(before), self.answers(after)) {
+            (Some(before), Some(after)) => compare(&before, &after, self.recipe.seed).ok(),
+            _ => None,
+        };
+        Some(Summary { before: before.clone(), after: after.clone(), comparison })
+    }
+
+    /// The answers of an evaluation; `None` where someone removed the file.
+    fn answers(&self, evaluation: &EvaluationRecord) -> Option<Evaluation> {
+        evaluate::read(&evaluate::path_of(&self.directory.evaluations(), evaluation.step)).ok()
+    }
+
+    /// Writes `report.html`; what goes wrong there is told and stops nothing.
+    fn report(&self, status: Status) -> Option<PathBuf> {
+        let path = self.directory.report();
+        let written =
+            self.report_data(status).and_then(|data| crate::disk::write_whole(&path, render(&data).as_bytes()));
+        match written {
+            Ok(()) => Some(path),
+            Err(problem) => {
+                self.ear.notice(&Notice::Trouble(&problem));
+                None
+            }
+        }
+    }
+
+    fn report_data(&self, status: Status) -> Result<ReportData> {
+        let state = &self.state;
+        let checkpoints = self.directory.checkpoints();
+        let checkpoint = (self.saved > 0).then(|| checkpoints.path_of(self.saved));
+        let shown = |path: &PathBuf| path.display().to_string();
+        Ok(ReportData {
+            name: self.recipe.name.clone(),
+            model: self.recipe.model.clone(),
+            parameters: Some(self.plan.parameters),
+            status,
+            stages: self.stage_data(),
+            evaluations: state.evaluations.iter().map(evaluation_data).collect(),
+            differences: self.difference_data(),
+            rows: read_rows(&self.directory.metrics())?,
+            samples: self.sample_data(),
+            warnings: state.warnings.iter().map(warning_data).collect(),
+            recipe: self.recipe.to_toml(),
+            plan: self.plan.lines(),
+            next: checkpoint
+                .iter()
+                .map(|path| ("talk to it".into(), format!("lapidary chat --model {}", shown(path))))
+                .collect(),
+            checkpoint: checkpoint.as_ref().map(|path| CheckpointData {
+                path: shown(path),
+                step: self.saved,
+                bytes: crate::checkpoint::verify(path).map_or(0, |manifest| manifest.bytes()),
+            }),
+            facts: vec![
+                ("version".into(), env!("CARGO_PKG_VERSION").into()),
+                ("seed".into(), self.recipe.seed.to_string()),
+                ("run directory".into(), self.directory.path().display().to_string()),
+            ],
+        })
+    }
+
+    fn stage_data(&self) -> Vec<StageData> {
+        let mut first_step = 1;
+        let mut out = Vec::new();
+        for plan in &self.plan.stages {
+            let about = lapidary_algo::method(&plan.name).map_or("", |method| method.summary).to_string();
+            let (name, task) = (plan.name.clone(), plan.task.clone());
+            out.push(StageData { name, task, first_step, steps: plan.steps, about });
+            first_step += plan.steps;
+        }
+        out
+    }
+
+    fn difference_data(&self) -> Vec<DifferenceData> {
+        let label = |evaluation: &EvaluationRecord| match evaluation.stage {
+            0 => "start".to_string(),
+            _ => format!("after {}", evaluation.stage_name),
+        };
+        let Some(summary) = self.summary() else { return Vec::new() };
+        let Some(comparison) = summary.comparison else { return Vec::new() };
+        vec![DifferenceData {
+            to: label(&summary.after),
+            from: label(&summary.before),
+            prompts: comparison.prompts,
+            difference: Measured::from(comparison.difference),
+            p_value: comparison.p_value,
+            gained: comparison.pairs.map_or(0, |pairs| pairs.gained),
+            lost: comparison.pairs.map_or(0, |pairs| pairs.lost),
+        }]
+    }
+
+    /// The first prompts with what was answered before and after.
+    fn sample_data(&self) -> Vec<SampleData> {
+        let Some(after) = self.state.evaluations.last().and_then(|after| self.answers(after)) else {
+            return Vec::new();
+        };
+        let before = self.summary().and_then(|summary| self.answers(&summary.before));
+        let mut out = Vec::new();
+        for (at, prompt) in after.prompts.iter().enumerate().take(SAMPLES_SHOWN) {
+            let Some(answer) = prompt.attempts.first() else { continue };
+            let before = before.as_ref().and_then(|before| before.prompts.get(at)?.attempts.first());
+            out.push(SampleData {
+                prompt: prompt.prompt.clone(),
+                answer: prompt.answer.clone(),
+                before: before.map(answer_data),
+                after: answer_data(answer),
+            });
+        }
+        out
+    }
+}
+
+/// Prompts that the report shows with their answers.
+const SAMPLES_SHOWN: usize = 8;
+
+fn answer_data(attempt: &AttemptRecord) -> AnswerData {
+    AnswerData {
+        completion: attempt.completion.clone(),
+        reward: attempt.verdict.value(),
+        reason: attempt.verdict.reason().to_string(),
+        truncated: attempt.truncated,
+    }
+}
+
+fn evaluation_data(evaluation: &EvaluationRecord) -> EvaluationData {
+    EvaluationData {
+        step: evaluation.step,
+        stage: evaluation.stage,
+        accuracy: Measured { estimate: evaluation.accuracy, low: evaluation.low, high: evaluation.high },
+        prompts: evaluation.prompts,
+        no_verdict: evaluation.no_verdict,
+        mean_length: evaluation.mean_length,
+    }
+}
+
+fn warning_data(warning: &crate::watch::Warning) -> WarningData {
+    let warning = warning.clone();
+    WarningData { step: warning.step, rule: warning.rule, seen: warning.seen, cause: warning.cause, knob: warning.knob }
+}
+
+/// The most memory that the process has held, where the system tells.
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}

@@ -1,0 +1,362 @@
+//! The loop. A run is a list of stages; what is done between two checkpoints is done again after a kill, to the same bytes.
+//!
+//! ```text
+//! begin stage ─▶ step ─▶ metrics, rollouts ─▶ evaluation if due ─▶ checkpoint if due ─▶ …
+//! ```
+
+mod conclude;
+mod resume;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lapidary_core::{Kind, Problem, Result};
+use lapidary_eval::Comparison;
+use serde_json::json;
+
+use crate::bench::{Bench, Ear, Stopwatch};
+use crate::checkpoint::{commit_directory, verify};
+use crate::disk::require_space;
+use crate::evaluate::{self, Evaluator};
+use crate::journal::Journal;
+use crate::metrics::Row;
+use crate::model::LoadedModel;
+use crate::plan::{Plan, checkpoint_bytes};
+use crate::prompts::Tasks;
+use crate::recipe::Recipe;
+use crate::rollouts;
+use crate::run_dir::RunDirectory;
+use crate::stage::{StepReport, Work, prepare};
+use crate::state::{EvaluationRecord, RunState, WARNINGS_KEPT};
+use crate::watch::{At, Notice, Phase, StopFlag, Watch};
+
+/// How a recipe is run; nothing here changes a byte of the result.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where everything is written; made if absent, continued if not.
+    pub run_dir: PathBuf,
+    /// Threads that compute; 0 takes one per core.
+    pub threads: usize,
+    /// Removes what an earlier run left in `run_dir`.
+    pub fresh: bool,
+    /// Stops after the plan; writes nothing.
+    pub dry_run: bool,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its directory.
+    pub run_dir: PathBuf,
+    /// The numbers that followed from the recipe.
+    pub plan: Plan,
+    /// Steps that are done; 0 for a dry run.
+    pub step: u64,
+    /// The newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+    /// All evaluations, in order.
+    pub evaluations: Vec<EvaluationRecord>,
+    /// What training changed.
+    pub summary: Option<Summary>,
+    /// The page with plots, where it could be written.
+    pub report: Option<PathBuf>,
+}
+
+/// What training changed on held-out prompts.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Summary {
+    /// Before the first rl stage; at the start where there is none.
+    pub before: EvaluationRecord,
+    /// After the last stage.
+    pub after: EvaluationRecord,
+    /// The change, paired by prompt; `None` where the answers are no longer at hand.
+    pub comparison: Option<Comparison>,
+}
+
+/// Runs a recipe, or goes on with it.
+///
+/// # Errors
+/// [`Kind::Interrupted`] after `stop` was requested: everything is saved, the same call goes on. [`Kind::Busy`] where another
+/// process is at it or the disk is full. [`Kind::Diverged`] where a number is not finite. Others as they come.
+pub fn run(recipe: &Recipe, settings: &Settings, watch: &mut dyn Watch, stop: &StopFlag) -> Result<Outcome> {
+    let ear = Ear::new(watch);
+    let directory = open_directory(recipe, settings, &ear)?;
+    let model = crate::model::load(&recipe.model, recipe.seed, settings.threads)?;
+    go(recipe, settings, directory, model, &ear, stop)
+}
+
+/// As [`run`], with a model that is already there: an engine of your own, or a toy one in tests.
+pub fn run_model(
+    recipe: &Recipe,
+    settings: &Settings,
+    model: LoadedModel,
+    watch: &mut dyn Watch,
+    stop: &StopFlag,
+) -> Result<Outcome> {
+    let ear = Ear::new(watch);
+    let directory = open_directory(recipe, settings, &ear)?;
+    go(recipe, settings, directory, model, &ear, stop)
+}
+
+fn open_directory(recipe: &Recipe, settings: &Settings, ear: &Ear<'_>) -> Result<Option<RunDirectory>> {
+    if settings.dry_run {
+        return Ok(None);
+    }
+    ear.notice(&Notice::Directory { path: &settings.run_dir });
+    RunDirectory::open(&settings.run_dir, &recipe.to_toml(), recipe.seed, settings.fresh).map(Some)
+}
+
+fn go(
+    recipe: &Recipe,
+    settings: &Settings,
+    directory: Option<RunDirectory>,
+    model: LoadedModel,
+    ear: &Ear<'_>,
+    stop: &StopFlag,
+) -> Result<Outcome> {
+    let mut tasks = Tasks::default();
+    let works =
+        recipe.stages.iter().map(|stage| prepare(stage, &mut tasks, recipe.seed)).collect::<Result<Vec<_>>>()?;
+    let evaluator = Evaluator::new(recipe, &mut tasks)?;
+    let prompts = evaluator.as_ref().map_or(0, Evaluator::prompts);
+    let shape = model.engine.model();
+    let plan = Plan::of(recipe, shape, &model.tokenizer, &works, prompts, settings.threads)?;
+    ear.notice(&Notice::Plan(&plan));
+    let Some(directory) = directory else {
+        let run_dir = settings.run_dir.clone();
+        let (evaluations, summary) = (Vec::new(), None);
+        return Ok(Outcome { run_dir, plan, step: 0, checkpoint: None, evaluations, summary, report: None });
+    };
+    let mut run = Run::resume(recipe, directory, model, (works, evaluator), plan, ear)?;
+    let finished = run.stages(stop);
+    run.conclude(finished)
+}
+
+struct Run<'r, 'e, 'w> {
+    recipe: &'r Recipe,
+    directory: RunDirectory,
+    model: LoadedModel,
+    works: Vec<Box<dyn Work + 'r>>,
+    evaluator: Option<Evaluator>,
+    plan: Plan,
+    state: RunState,
+    journal: Journal,
+    ear: &'e Ear<'w>,
+    stopwatch: Stopwatch,
+    /// Step of the newest checkpoint.
+    saved: u64,
+    /// Steps and seconds of this launch.
+    pace: (u64, f64),
+}
+
+impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
+    /// Runs the stages; false where it was asked to stop before the end.
+    fn stages(&mut self, stop: &StopFlag) -> Result<bool> {
+        if self.state.step == 0 {
+            self.evaluate(&self.start())?;
+        }
+        self.resume_reference()?;
+        while self.state.stage < self.recipe.stages.len() {
+            if self.state.stage_step == 0 {
+                self.begin_stage()?;
+            }
+            self.step()?;
+            let at = self.at();
+            let ends = at.stage_step == at.stage_steps;
+            if ends {
+                self.state.stage += 1;
+                self.state.stage_step = 0;
+                self.state.reference = None;
+            }
+            if ends || due(self.recipe.eval.every, at.stage_step) {
+                self.evaluate(&at)?;
+            }
+            if ends || due(self.recipe.checkpoint.every, at.stage_step) || stop.requested() {
+                self.save()?;
+            }
+            if stop.requested() && self.state.stage < self.recipe.stages.len() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A stage starts with a fresh optimiser and, where it has a KL term, with its weights frozen as the reference.
+    fn begin_stage(&mut self) -> Result<()> {
+        self.model.engine.reset_optimizer();
+        self.state.health = Default::default();
+        self.state.reference = None;
+        if self.recipe.stages[self.state.stage].objective().needs_reference() {
+            let path = self.directory.reference(self.state.stage);
+            let parent = path.parent().unwrap_or(Path::new("."));
+            std::fs::create_dir_all(parent).map_err(|error| Problem::io("make", parent, &error))?;
+            require_space(parent, 4 * self.plan.parameters, "the frozen reference model")?;
+            let engine = &self.model.engine;
+            let manifest = commit_directory(&path, self.state.step, |directory| engine.save_model(directory))?;
+            self.state.reference = Some(manifest.blake3);
+            self.resume_reference()?;
+        }
+        self.ear.notice(&Notice::Stage(&self.next()));
+        self.journal.event("stage", json!({ "stage": self.state.stage + 1, "name": self.next().stage_name }))
+    }
+
+    /// Opens the reference that the state names.
+    fn resume_reference(&mut self) -> Result<()> {
+        let Some(expected) = &self.state.reference else { return Ok(()) };
+        let path = self.directory.reference(self.state.stage);
+        let found = verify(&path).and_then(|manifest| {
+            if &manifest.blake3 == expected { Ok(()) } else { Err("it is that of another run".to_string()) }
+        });
+        found.map_err(|reason| {
+            Problem::new(
+                Kind::Model,
+                "S007",
+                format!("the frozen reference `{}` cannot be used: {reason}", path.display()),
+            )
+            .hint("restore the folder, or start over with `--fresh`")
+        })?;
+        let reference = Arc::from((self.model.reopen)(&path)?);
+        self.works[self.state.stage].set_reference(reference);
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let at = self.next();
+        let work = &mut self.works[self.state.stage];
+        let mut bench = Bench {
+            engine: &mut *self.model.engine,
+            tokenizer: &self.model.tokenizer,
+            ear: self.ear,
+            stopwatch: &self.stopwatch,
+        };
+        let report = work.step(&mut bench, &mut self.state).map_err(|problem| {
+            let context = format!("step {} ({}, step {} of its stage)", at.step, at.stage_name, at.stage_step);
+            if problem.kind() == Kind::Diverged { problem.context(context) } else { problem }
+        })?;
+        self.state.step += 1;
+        self.state.stage_step += 1;
+        if !report.samples.is_empty() {
+            rollouts::write(&rollouts::path_of(&self.directory.rollouts(), at.step), &report.samples)?;
+        }
+        let values = report.metrics.clone();
+        self.row(&Row { step: at.step, stage: at.stage, stage_name: at.stage_name.clone(), values })?;
+        self.tell_step(&at, &report, started.elapsed().as_secs_f64())
+    }
+
+    /// Timings go to events and to whoever watches; nothing of the result depends on them.
+    fn tell_step(&mut self, at: &At, report: &StepReport, seconds: f64) -> Result<()> {
+        self.pace = (self.pace.0 + 1, self.pace.1 + seconds);
+        let tokens_per_second = report.tokens as f64 / seconds.max(1e-9);
+        let remaining = at.steps - at.step;
+        let example =
+            report.samples.get(at.step as usize % report.samples.len().max(1)).map(rollouts::Sampled::example);
+        self.ear.notice(&Notice::Step {
+            at,
+            metrics: &report.metrics,
+            seconds,
+            tokens_per_second,
+            eta_seconds: self.pace.1 / self.pace.0 as f64 * remaining as f64,
+            example: example.as_ref(),
+        });
+        let laps: serde_json::Map<String, serde_json::Value> = self
+            .stopwatch
+            .laps()
+            .into_iter()
+            .map(|(phase, seconds)| (phase.name().to_string(), json!(seconds)))
+            .collect();
+        let fields =
+            json!({ "step": at.step, "seconds": seconds, "phases": laps, "tokens_per_second": tokens_per_second });
+        self.journal.event("step", fields)?;
+        for warning in &report.warnings {
+            self.ear.notice(&Notice::Warning(warning));
+            self.journal.event("warning", json!(warning))?;
+            self.state.warnings.push(warning.clone());
+        }
+        let surplus = self.state.warnings.len().saturating_sub(WARNINGS_KEPT);
+        self.state.warnings.drain(..surplus);
+        Ok(())
+    }
+
+    /// Evaluates, unless these weights were evaluated already.
+    fn evaluate(&mut self, at: &At) -> Result<()> {
+        let Some(evaluator) = &self.evaluator else { return Ok(()) };
+        if self.state.evaluations.last().is_some_and(|last| last.step == self.state.step) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let evaluation = evaluator.evaluate(&*self.model.engine, &self.model.tokenizer, self.ear)?;
+        evaluate::write(&evaluate::path_of(&self.directory.evaluations(), at.step), &evaluation)?;
+        let (row, evaluation) = evaluate::record(&evaluation, (at.step, at.stage, &at.stage_name));
+        self.row(&row)?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.journal
+            .event("evaluation", json!({ "step": at.step, "accuracy": evaluation.accuracy, "seconds": seconds }))?;
+        self.ear.notice(&Notice::Evaluation(&evaluation));
+        self.state.evaluations.push(evaluation);
+        Ok(())
+    }
+
+    /// The place of the step that was done last.
+    fn at(&self) -> At {
+        let stage = &self.recipe.stages[self.state.stage];
+        At {
+            step: self.state.step,
+            steps: self.plan.steps(),
+            stage: self.state.stage + 1,
+            stage_name: stage.name().to_string(),
+            stage_step: self.state.stage_step,
+            stage_steps: stage.training().steps,
+        }
+    }
+
+    /// The place of the step that comes next.
+    fn next(&self) -> At {
+        let at = self.at();
+        At { step: at.step + 1, stage_step: at.stage_step + 1, ..at }
+    }
+
+    /// The place before everything.
+    fn start(&self) -> At {
+        let name = "start".to_string();
+        At { step: 0, steps: self.plan.steps(), stage: 0, stage_name: name, stage_step: 0, stage_steps: 0 }
+    }
+
+    fn row(&mut self, row: &Row) -> Result<()> {
+        for trouble in self.journal.row(row)? {
+            self.ear.notice(&Notice::Trouble(&trouble));
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint; the logs that it counts on are made durable first.
+    fn save(&mut self) -> Result<()> {
+        let started = Instant::now();
+        self.ear.notice(&Notice::Progress { phase: Phase::Save, done: 0, total: 1 });
+        self.state.metrics_bytes = self.journal.sync()?;
+        rollouts::sync(&self.directory.rollouts(), self.saved + 1, self.state.step)?;
+        let checkpoints = self.directory.checkpoints();
+        let (model, state) = (&self.model, &self.state);
+        let manifest = checkpoints.commit(state.step, checkpoint_bytes(self.plan.parameters), |directory| {
+            model.engine.save_model(directory)?;
+            model.tokenizer.save(directory)?;
+            let inner = directory.join("state");
+            std::fs::create_dir(&inner).map_err(|error| Problem::io("make", &inner, &error))?;
+            state.save(&inner)?;
+            model.engine.save_optimizer(&inner)
+        })?;
+        checkpoints.prune(self.recipe.checkpoint.keep)?;
+        self.saved = self.state.step;
+        let (path, bytes, seconds) =
+            (checkpoints.path_of(self.saved), manifest.bytes(), started.elapsed().as_secs_f64());
+        self.journal.event("saved", json!({ "step": self.saved, "bytes": bytes, "seconds": seconds }))?;
+        self.ear.notice(&Notice::Saved { path: &path, bytes, seconds });
+        Ok(())
+    }
+}
+
+/// Whether something that is done every `every` steps (0: never) is due after `step` steps.
+fn due(every: u64, step: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}

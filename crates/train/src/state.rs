@@ -1,0 +1,240 @@
+//! Everything that decides the future of a run beside the weights and the optimiser.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lapidary_core::{Kind, Problem, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::disk::{read_whole, write_whole};
+use crate::fault;
+use crate::health::HealthState;
+use crate::watch::Warning;
+
+/// A state is a few numbers per evaluation; this is thousands of evaluations.
+const LIMIT_BYTES: u64 = 256 << 20;
+const FORMAT_VERSION: u64 = 1;
+const FILE: &str = "state.json";
+/// A run that is warned more often has said what there is to say.
+pub const WARNINGS_KEPT: usize = 100;
+
+/// One evaluation on held-out prompts; all its answers are in `evaluations/`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationRecord {
+    /// Steps that the run had done.
+    pub step: u64,
+    /// The stage that had been worked on, from 1; 0 before any.
+    pub stage: usize,
+    /// Its name: `start`, `sft`, or the method of an rl stage.
+    pub stage_name: String,
+    /// Share of right answers among those judged.
+    pub accuracy: f64,
+    /// Lower end of the 95 % interval.
+    pub low: f64,
+    /// Upper end of the 95 % interval.
+    pub high: f64,
+    /// Mean score.
+    pub reward: f64,
+    /// Prompts asked.
+    pub prompts: usize,
+    /// Answers without a verdict.
+    pub no_verdict: usize,
+    /// Mean length of an answer, in tokens.
+    pub mean_length: f64,
+}
+
+/// What a checkpoint holds beside weights and optimiser. All randomness is keyed, so no generator is among it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunState {
+    /// The stage being worked on, from 0; the number of stages when all are done.
+    pub stage: usize,
+    /// Steps of this stage that are done.
+    pub stage_step: u64,
+    /// Steps of the run that are done.
+    pub step: u64,
+    /// Tokens learned from so far, prompts included.
+    pub tokens: u64,
+    /// Per task: how many of its prompts were taken. A stage goes on where the last one on the same task ended.
+    pub cursors: BTreeMap<String, u64>,
+    /// What the health rules remember.
+    pub health: HealthState,
+    /// Evaluations so far.
+    pub evaluations: Vec<EvaluationRecord>,
+    /// What the health rules said, at most [`WARNINGS_KEPT`] of the newest.
+    pub warnings: Vec<Warning>,
+    /// Length of `metrics.jsonl`.
+    pub metrics_bytes: u64,
+    /// Hash of the frozen reference model's manifest, while a stage uses one.
+    pub reference: Option<String>,
+}
+
+impl RunState {
+    /// Writes `state.json` into an existing directory.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(&self.to_map()?).map_err(|error| broken(&error))?;
+        write_whole(&directory.join(FILE), &text)
+    }
+
+    /// Reads what [`RunState::save`] wrote.
+    pub fn load(directory: &Path) -> Result<Self> {
+        let path = directory.join(FILE);
+        let bytes = read_whole(&path, LIMIT_BYTES)?;
+        let map = serde_json::from_slice(&bytes).map_err(|error| broken(&error))?;
+        Self::from_map(map).map_err(|problem| problem.context(format!("`{}`", path.display())))
+    }
+
+    /// Names every field once, without `..`: a new field that is not saved does not compile.
+    #[deny(unused_variables)]
+    fn to_map(&self) -> Result<Map<String, Value>> {
+        let RunState {
+            stage,
+            stage_step,
+            step,
+            tokens,
+            cursors,
+            health,
+            evaluations,
+            warnings,
+            metrics_bytes,
+            reference,
+        } = self;
+        let mut map = Map::new();
+        map.insert("format".into(), FORMAT_VERSION.into());
+        put(&mut map, "stage", stage)?;
+        put(&mut map, "stage_step", stage_step)?;
+        put(&mut map, "step", step)?;
+        put(&mut map, "tokens", tokens)?;
+        put(&mut map, "cursors", cursors)?;
+        put(&mut map, "health", health)?;
+        put(&mut map, "evaluations", evaluations)?;
+        put(&mut map, "warnings", warnings)?;
+        put(&mut map, "metrics_bytes", metrics_bytes)?;
+        put(&mut map, "reference", reference)?;
+        Ok(map)
+    }
+
+    fn from_map(mut map: Map<String, Value>) -> Result<Self> {
+        let format: u64 = take(&mut map, "format")?;
+        if format != FORMAT_VERSION {
+            return Err(Problem::new(
+                Kind::Model,
+                "S005",
+                format!("the state has format {format}; this program reads format {FORMAT_VERSION}"),
+            ));
+        }
+        let state = RunState {
+            stage: take(&mut map, "stage")?,
+            stage_step: take(&mut map, "stage_step")?,
+            step: take(&mut map, "step")?,
+            tokens: take(&mut map, "tokens")?,
+            cursors: take(&mut map, "cursors")?,
+            health: take(&mut map, "health")?,
+            evaluations: take(&mut map, "evaluations")?,
+            warnings: take(&mut map, "warnings")?,
+            metrics_bytes: take(&mut map, "metrics_bytes")?,
+            reference: take(&mut map, "reference")?,
+        };
+        match map.keys().next() {
+            Some(name) => Err(Problem::new(Kind::Model, "S005", format!("the state has an unknown field `{name}`"))),
+            None => Ok(state),
+        }
+    }
+}
+
+fn put<T: Serialize + Default>(map: &mut Map<String, Value>, name: &str, value: &T) -> Result<()> {
+    let forgotten = T::default();
+    let value = if fault::omits(name) { &forgotten } else { value };
+    map.insert(name.to_string(), serde_json::to_value(value).map_err(|error| broken(&error))?);
+    Ok(())
+}
+
+fn take<T: DeserializeOwned>(map: &mut Map<String, Value>, name: &str) -> Result<T> {
+    let value = map
+        .shift_remove(name)
+        .ok_or_else(|| Problem::new(Kind::Model, "S005", format!("the state has no field `{name}`")))?;
+    serde_json::from_value(value).map_err(|error| broken(&error).context(format!("field `{name}`")))
+}
+
+fn broken(error: &serde_json::Error) -> Problem {
+    Problem::new(Kind::Model, "S005", format!("a state that cannot be read or written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn evaluations() -> impl Strategy<Value = Vec<EvaluationRecord>> {
+        let one = (any::<u64>(), 0usize..4, 0.0f64..1.0, "[ -~é]{0,12}").prop_map(|(step, stage, accuracy, name)| {
+            EvaluationRecord {
+                step,
+                stage,
+                stage_name: name,
+                accuracy,
+                low: accuracy / 3.0,
+                high: 1.0,
+                reward: accuracy - 7.1,
+                prompts: stage * 7,
+                no_verdict: stage,
+                mean_length: accuracy * 77.7,
+            }
+        });
+        prop::collection::vec(one, 0..4)
+    }
+
+    proptest! {
+        /// RELIABILITY §5.1: `load(save(s)) == s`.
+        #[test]
+        fn what_is_saved_comes_back(
+            numbers in any::<[u64; 4]>(),
+            stage in 0usize..9,
+            cursors in prop::collection::btree_map("[a-z]{1,9}", any::<u64>(), 0..4),
+            evaluations in evaluations(),
+            health in any::<(u64, u64)>(),
+            entropy in 0.0f64..10.0,
+            reference in prop::option::of("[0-9a-f]{8}"),
+        ) {
+            let [stage_step, step, tokens, metrics_bytes] = numbers;
+            let health = HealthState {
+                steps: health.0,
+                first_length: entropy * 3.0,
+                holding: [("entropy".to_string(), health.1)].into(),
+            };
+            let warnings = vec![Warning {
+                step,
+                rule: "entropy".into(),
+                seen: "a".into(),
+                cause: "b".into(),
+                knob: "c".into(),
+            }];
+            let state =
+                RunState { warnings, stage, stage_step, step, tokens, cursors, health, evaluations, metrics_bytes, reference };
+            let directory = tempfile::tempdir().unwrap();
+            state.save(directory.path()).unwrap();
+            prop_assert_eq!(RunState::load(directory.path()).unwrap(), state);
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_missing_or_unknown_is_refused() {
+        let mut map = RunState::default().to_map().unwrap();
+        map.insert("extra".into(), 1.into());
+        assert!(RunState::from_map(map.clone()).unwrap_err().message().contains("unknown field `extra`"));
+        map.shift_remove("extra");
+        map.shift_remove("cursors");
+        assert!(RunState::from_map(map).unwrap_err().message().contains("no field `cursors`"));
+    }
+
+    #[test]
+    fn an_omitted_field_is_forgotten() {
+        let state = RunState { step: 7, tokens: 9, ..RunState::default() };
+        fault::arm_omission("step");
+        let map = state.to_map().unwrap();
+        fault::disarm();
+        let back = RunState::from_map(map).unwrap();
+        assert_eq!((back.step, back.tokens), (0, 9));
+    }
+}

@@ -1,0 +1,139 @@
+//! Runs with the toy engine: a whole run takes milliseconds.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lapidary_core::{Key, Problem, Purpose};
+use lapidary_engine::Engine;
+use lapidary_testkit::Bigram;
+use lapidary_text::Tokenizer;
+use lapidary_train::model::LoadedModel;
+use lapidary_train::{Notice, Outcome, Recipe, Settings, Silent, StopFlag, Watch, run_model};
+
+/// Two kinds of stage, a KL term against a frozen reference, several updates per rollout, evaluations, and checkpoints at
+/// steps 3, 4, 6, 7 and 9 of the run.
+pub const RECIPE: &str = r#"
+seed = 5
+name = "toy"
+model = "tiny"
+
+[[stage]]
+kind = "sft"
+task = "chain-sum"
+steps = 4
+prompts_per_step = 3
+learning_rate = 0.05
+warmup_steps = 2
+
+[[stage]]
+kind = "rl"
+method = "grpo"
+task = "chain-sum"
+reward = ["answer", { name = "length", weight = 0.01, max = 16 }]
+steps = 5
+prompts_per_step = 4
+samples_per_prompt = 4
+max_new_tokens = 12
+updates_per_rollout = 2
+tokens_per_microbatch = 100
+learning_rate = 0.02
+schedule = "linear"
+
+[stage.grpo]
+kl_coefficient = 0.05
+
+[eval]
+prompts = 6
+every = 2
+
+[checkpoint]
+every = 3
+keep = 2
+"#;
+
+pub fn recipe_of(text: &str) -> Recipe {
+    Recipe::load_text(Path::new("toy.toml"), text, &[]).unwrap()
+}
+
+fn toy() -> Bigram {
+    let tokenizer = Tokenizer::characters();
+    let eos = tokenizer.eos().unwrap();
+    Bigram::new(tokenizer.vocabulary(), 256, eos, Key::new(5, Purpose::Initialise))
+}
+
+pub fn model() -> LoadedModel {
+    model_of(Box::new(toy()))
+}
+
+pub fn model_of(engine: Box<dyn Engine>) -> LoadedModel {
+    let reopen = |directory: &Path| {
+        // The reference's optimiser is never used, so that of the checkpoint stands in.
+        let mut engine = toy();
+        let optimizer = tempfile::tempdir().unwrap();
+        engine.save_optimizer(optimizer.path()).unwrap();
+        engine.restore(directory, optimizer.path())?;
+        Ok(Box::new(engine) as Box<dyn Engine>)
+    };
+    LoadedModel { engine, tokenizer: Tokenizer::characters(), reopen: Box::new(reopen) }
+}
+
+pub fn settings(directory: &Path) -> Settings {
+    Settings { run_dir: directory.to_path_buf(), threads: 1, ..Settings::default() }
+}
+
+pub fn go(directory: &Path, recipe: &str) -> Result<Outcome, Problem> {
+    go_watched(directory, recipe, &mut Silent, &StopFlag::default())
+}
+
+pub fn go_watched(directory: &Path, recipe: &str, watch: &mut dyn Watch, stop: &StopFlag) -> Result<Outcome, Problem> {
+    run_model(&recipe_of(recipe), &settings(directory), model(), watch, stop)
+}
+
+/// Asks to stop when a step is done.
+pub struct StopAt {
+    pub step: u64,
+    pub stop: StopFlag,
+}
+
+impl Watch for StopAt {
+    fn notice(&mut self, notice: &Notice<'_>) {
+        if let Notice::Step { at, .. } = notice
+            && at.step == self.step
+        {
+            self.stop.request();
+        }
+    }
+}
+
+/// What must be the same bytes for the same run: metrics, rollouts, evaluations, and everything in the newest checkpoint.
+pub fn result_of(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    add(directory, "metrics.jsonl", &mut files);
+    add(directory, "rollouts", &mut files);
+    add(directory, "evaluations", &mut files);
+    let newest = std::fs::read_dir(directory.join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("step-"))
+        .max();
+    add(directory, &format!("checkpoints/{}", newest.unwrap()), &mut files);
+    files
+}
+
+fn add(root: &Path, name: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+    let path = root.join(name);
+    if path.is_dir() {
+        for entry in std::fs::read_dir(&path).unwrap() {
+            add(root, &format!("{name}/{}", entry.unwrap().file_name().to_string_lossy()), files);
+        }
+    } else {
+        files.insert(name.to_string(), std::fs::read(path).unwrap());
+    }
+}
+
+/// Names of files that differ; empty when everything is the same.
+pub fn differences(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    names.into_iter().filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
+}
