@@ -9,7 +9,9 @@ mod input;
 mod model;
 mod output;
 mod panics;
+mod progress;
 mod report;
+mod signals;
 mod stop;
 
 use std::process::ExitCode;

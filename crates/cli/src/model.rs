@@ -5,7 +5,6 @@ use std::path::Path;
 use clap::Args;
 use lapidary_core::{Kind, Problem, PromptText, Result};
 use lapidary_engine::Engine;
-use lapidary_engine::hf::Checkpoint;
 use lapidary_engine::native::Native;
 use lapidary_text::Tokenizer;
 
@@ -39,19 +38,14 @@ impl ModelFlags {
 }
 
 /// Opens a model. A Hugging Face directory without `tokenizer.json` opens too: ids can be asked about without one.
-pub fn open(source: &str, _seed: u64, threads: usize) -> Result<Asked> {
+pub fn open(source: &str, seed: u64, threads: usize) -> Result<Asked> {
     let path = Path::new(source);
-    let checkpoint = Checkpoint::open(path)?;
-    let tokenizer = match checkpoint.gguf_vocabulary() {
-        Some(_) => None,
-        None if path.join("tokenizer.json").exists() => Some(Tokenizer::from_directory(path)?),
-        None => None,
-    };
-    if let Some(tokenizer) = &tokenizer {
-        tokenizer.check_vocabulary(checkpoint.config.vocabulary)?;
+    if path.join("config.json").exists() && !path.join("tokenizer.json").exists() {
+        let engine = Box::new(Native::open(path, threads)?);
+        return Ok(Asked { engine, tokenizer: None, source: source.into() });
     }
-    let engine = Box::new(Native::from_checkpoint(&checkpoint, threads)?);
-    Ok(Asked { engine, tokenizer, source: source.into() })
+    let loaded = lapidary_train::model::load(source, seed, threads)?;
+    Ok(Asked { engine: loaded.engine, tokenizer: Some(loaded.tokenizer), source: source.into() })
 }
 
 impl Asked {

@@ -3,6 +3,7 @@
 use std::io::{BufWriter, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::stop::Outcome;
@@ -64,6 +65,19 @@ impl Output {
         Ok(())
     }
 
+    /// A bar on stderr for work that takes a while; nothing where stderr is no terminal.
+    pub fn progress(&self, what: &'static str) -> Bar {
+        if self.quiet || !std::io::stderr().is_terminal() {
+            return Bar(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new(0).with_prefix(what);
+        // A template that does not parse leaves the default one.
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30.cyan/dim} {pos}/{len} {eta}") {
+            bar.set_style(style);
+        }
+        Bar(bar)
+    }
+
     /// A message to people on stderr, unless `--quiet`.
     pub fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
@@ -73,8 +87,40 @@ impl Output {
     }
 }
 
+/// A progress bar.
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    /// `done` of `total` units are done.
+    pub fn at(&self, done: usize, total: usize) {
+        self.0.set_length(total as u64);
+        self.0.set_position(done as u64);
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// Colours of messages, in one place.
 pub mod theme {
+    /// Something done: green.
+    pub fn good(text: impl std::fmt::Display) -> String {
+        format!("\x1b[32m{text}\x1b[0m")
+    }
+    /// Something to look at: yellow.
+    pub fn warning(text: impl std::fmt::Display) -> String {
+        format!("\x1b[33m{text}\x1b[0m")
+    }
+    /// A path or a hint: cyan.
+    pub fn path(text: impl std::fmt::Display) -> String {
+        format!("\x1b[36m{text}\x1b[0m")
+    }
+    /// A command to run: green.
+    pub fn command(text: impl std::fmt::Display) -> String {
+        good(text)
+    }
     /// A heading: bold.
     pub fn bold(text: impl std::fmt::Display) -> String {
         format!("\x1b[1m{text}\x1b[0m")

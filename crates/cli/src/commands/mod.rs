@@ -3,11 +3,14 @@
 mod completions;
 mod config;
 mod doctor;
+mod eval;
 mod generate;
+mod inspect;
 mod methods;
 mod reward;
 mod score;
 mod tasks;
+pub mod train;
 
 use clap::Subcommand;
 use lapidary_core::{Kind, Problem, Result};
@@ -21,9 +24,12 @@ use crate::stop::Outcome;
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Train(train::Train),
+    Eval(eval::Eval),
     Generate(generate::Generate),
     Score(score::Score),
     Reward(reward::Reward),
+    Inspect(inspect::Inspect),
     Methods(methods::Methods),
     Tasks(tasks::Tasks),
     Rewards(tasks::Rewards),
@@ -38,6 +44,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     log(arguments);
     let mut output = Output::new(arguments.global.json, arguments.global.quiet);
     match &arguments.command {
+        Command::Train(verb) => verb.run(&arguments.global, &mut output)?,
+        Command::Eval(verb) => verb.run(&mut output)?,
+        Command::Inspect(verb) => verb.run(&mut output)?,
         Command::Generate(verb) => verb.run(&mut output)?,
         Command::Score(verb) => verb.run(&mut output)?,
         Command::Reward(verb) => verb.run(&mut output)?,
