@@ -1,0 +1,88 @@
+//! Checks of the house: `cargo run -p xtask -- arrows`, `cargo run -p xtask -- gain RUN`.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Which crates a crate may use (DESIGN §3). An arrow that is not here is a decision, not an accident.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("core", &[]),
+    ("algo", &["core"]),
+    ("engine", &["core"]),
+    ("text", &["core"]),
+    ("reward", &["core", "text"]),
+    ("task", &["core", "text", "reward"]),
+    ("eval", &["core", "text", "reward", "task", "engine"]),
+    ("train", &["core", "algo", "engine", "text", "reward", "task", "eval"]),
+    ("cli", &["core", "algo", "engine", "text", "reward", "task", "eval", "train"]),
+    ("testkit", &["core", "engine"]),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["arrows"] => arrows(Path::new(".")),
+        ["gain", run] => gain(Path::new(run)),
+        _ => Err("usage: xtask arrows | xtask gain RUN_DIRECTORY".into()),
+    };
+    match result {
+        Ok(message) => {
+            println!("{message}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Checks that crates use each other only along the arrows, so that no cycle can arise.
+fn arrows(root: &Path) -> Result<String, String> {
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let folder = root.join("crates");
+    let entries = std::fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    let mut count = 0;
+    for name in &names {
+        let may = allowed.get(name.as_str()).ok_or_else(|| format!("crate `{name}` has no row in xtask's ARROWS"))?;
+        let path = folder.join(name).join("Cargo.toml");
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let manifest: toml::Table = text.parse().map_err(|e| format!("{}: {e}", path.display()))?;
+        let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+        for key in dependencies.into_iter().flat_map(toml::Table::keys) {
+            let Some(used) = key.strip_prefix("lapidary-") else { continue };
+            if !may.contains(&used) {
+                return Err(format!("`{name}` uses `{used}`, which is no arrow of DESIGN §3"));
+            }
+            count += 1;
+        }
+    }
+    for (position, (name, may)) in ARROWS.iter().enumerate() {
+        let earlier: Vec<&str> = ARROWS[..position].iter().map(|(n, _)| *n).collect();
+        if let Some(later) = may.iter().find(|used| !earlier.contains(used)) {
+            return Err(format!("ARROWS lets `{name}` use `{later}`, which stands below it: a cycle could arise"));
+        }
+    }
+    Ok(format!("{} crates, {count} arrows, no cycle", names.len()))
+}
+
+/// Checks that a finished run gained at least 20 points of held-out accuracy through RL, with intervals that do not overlap.
+fn gain(run: &Path) -> Result<String, String> {
+    let path = run.join("summary.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let summary: serde_json::Value = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+    let number = |pointer: &str| {
+        summary.pointer(pointer).and_then(serde_json::Value::as_f64).ok_or_else(|| format!("no number at {pointer}"))
+    };
+    let (before, after) = (number("/before/accuracy")?, number("/after/accuracy")?);
+    let (before_high, after_low) = (number("/before/high")?, number("/after/low")?);
+    let points = 100.0 * (after - before);
+    if points < 20.0 || after_low <= before_high {
+        return Err(format!("accuracy went from {before:.3} to {after:.3}: {points:.1} points, at least 20 are promised"));
+    }
+    Ok(format!("accuracy went from {before:.3} to {after:.3}: {points:.1} points"))
+}
