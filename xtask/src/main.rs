@@ -43,8 +43,7 @@ fn arrows(root: &Path) -> Result<String, String> {
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     let folder = root.join("crates");
     let entries = std::fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let mut names: Vec<String> =
-        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     let mut count = 0;
     for name in &names {
@@ -70,19 +69,29 @@ fn arrows(root: &Path) -> Result<String, String> {
     Ok(format!("{} crates, {count} arrows, no cycle", names.len()))
 }
 
-/// Checks that a finished run gained at least 20 points of held-out accuracy through RL, with intervals that do not overlap.
+/// Checks that a finished run gained at least 20 points of held-out accuracy through RL: between the last evaluation before
+/// the first rl step and the last of all, with intervals that do not overlap.
 fn gain(run: &Path) -> Result<String, String> {
-    let path = run.join("summary.json");
+    let path = run.join("metrics.jsonl");
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let summary: serde_json::Value = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-    let number = |pointer: &str| {
-        summary.pointer(pointer).and_then(serde_json::Value::as_f64).ok_or_else(|| format!("no number at {pointer}"))
+    let (mut before, mut after, mut learning) = (None, None, false);
+    for line in text.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).map_err(|e| format!("{}: {e}", path.display()))?;
+        learning |= row.get("reward").is_some();
+        let number = |name: &str| row.get(name).and_then(serde_json::Value::as_f64);
+        let names = ["eval/accuracy", "eval/accuracy_low", "eval/accuracy_high"];
+        if let [Some(accuracy), Some(low), Some(high)] = names.map(number) {
+            *(if learning { &mut after } else { &mut before }) = Some((accuracy, low, high));
+        }
+    }
+    let (Some((before, _, before_high)), Some((after, after_low, _))) = (before, after) else {
+        return Err(format!("{}: no evaluation before and after reinforcement learning", path.display()));
     };
-    let (before, after) = (number("/before/accuracy")?, number("/after/accuracy")?);
-    let (before_high, after_low) = (number("/before/high")?, number("/after/low")?);
     let points = 100.0 * (after - before);
     if points < 20.0 || after_low <= before_high {
-        return Err(format!("accuracy went from {before:.3} to {after:.3}: {points:.1} points, at least 20 are promised"));
+        return Err(format!(
+            "accuracy went from {before:.3} to {after:.3}: {points:.1} points, at least 20 are promised"
+        ));
     }
     Ok(format!("accuracy went from {before:.3} to {after:.3}: {points:.1} points"))
 }

@@ -96,7 +96,8 @@ impl Generator for ChainSum {
             ("num_digits".to_string(), json!(digits)),
         ]);
         Some(Question {
-            plain: format!("What does {expression} come to? End with the result after \"####\", like this: #### 5"),
+            plain: format!("What is {expression}?"),
+            ending: "End with the result after \"####\", like this: #### 5",
             terse: format!("{}=", expression.replace(' ', "")),
             answer: sum.to_string(),
             terse_answer: sum.to_string(),

@@ -103,10 +103,10 @@ impl Generator for Countdown {
         Some(Question {
             problem: format!("{sorted:?} {target}"),
             plain: format!(
-                "Make {target} out of the numbers {}. Use each of them exactly once, with +, -, *, / and brackets. \
-                 End with the expression after \"####\", without an equals sign, like this: #### (1 + 2) * 3",
+                "Make {target} out of the numbers {}. Use each of them exactly once, with +, -, *, / and brackets.",
                 listed(", ")
             ),
+            ending: "End with the expression after \"####\", without an equals sign, like this: #### (1 + 2) * 3",
             terse: format!("{}={target}:", listed(" ")),
             terse_answer: solution.text.replace(' ', ""),
             answer: solution.text,

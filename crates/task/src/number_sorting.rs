@@ -81,11 +81,8 @@ impl Generator for NumberSorting {
         Some(Question {
             // the sorted list: the same numbers in another order are the same question
             problem: format!("{direction} {}", listed(&sorted, ", ")),
-            plain: format!(
-                "Put these numbers in {direction} order: {}. End with the sorted list after \"####\", with commas between \
-                 the numbers, like this: #### 1, 2, 3",
-                listed(&numbers, ", ")
-            ),
+            plain: format!("Put these numbers in {direction} order: {}.", listed(&numbers, ", ")),
+            ending: "End with the sorted list after \"####\", with commas between the numbers, like this: #### 1, 2, 3",
             terse: format!("{sign}{}=", listed(&numbers, " ")),
             answer: listed(&sorted, ", "),
             terse_answer: listed(&sorted, " "),

@@ -15,8 +15,10 @@ const MOST_DRAWS: u64 = 10_000;
 /// How a question is put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// In English, as a message of the user.
+    /// In English, as a message of the user, with the form that the answer is to have.
     Plain,
+    /// In English, as a message of the user, without a word about form: for small models that such words confuse.
+    Question,
     /// As few characters as will do, as bare text: `12+7=`.
     Terse,
 }
@@ -24,14 +26,18 @@ pub(crate) enum Style {
 /// The option `style`, the same for every procedural task.
 pub(crate) const STYLE: OptionInfo = OptionInfo {
     name: "style",
-    kind: OptionKind::Choice(&["plain", "terse"]),
+    kind: OptionKind::Choice(&["plain", "question", "terse"]),
     default: "\"plain\"",
-    meaning: "`plain` asks in English, as a chat message; `terse` as bare text like `12+7=`, for tiny models",
+    meaning: "`plain` asks in English, as a chat message that says how to end; `question` leaves that out; `terse` is bare text like `12+7=`, for tiny models",
 };
 
 impl Style {
     pub(crate) fn of(options: &Options) -> Self {
-        if options.text("style") == Some("terse") { Style::Terse } else { Style::Plain }
+        match options.text("style") {
+            Some("terse") => Style::Terse,
+            Some("question") => Style::Question,
+            _ => Style::Plain,
+        }
     }
 }
 
@@ -42,6 +48,8 @@ pub(crate) struct Question {
     pub problem: String,
     /// In English.
     pub plain: String,
+    /// The form that the answer is to have, in English.
+    pub ending: &'static str,
     /// In as few characters as will do.
     pub terse: String,
     /// The reference answer.
@@ -112,8 +120,12 @@ impl<G: Generator + 'static> Task for Procedural<G> {
         let question = self.find(split, index).ok_or_else(|| too_few(self.generator.name(), split))?;
         let (prompt, completion) = match self.style {
             Style::Plain => {
-                let message = Message::new(Role::User, question.plain);
+                let message = Message::new(Role::User, format!("{} {}", question.plain, question.ending));
                 (PromptText::Messages(vec![message]), format!("#### {}", question.answer))
+            }
+            Style::Question => {
+                let message = Message::new(Role::User, question.plain);
+                (PromptText::Messages(vec![message]), question.answer.clone())
             }
             Style::Terse => (PromptText::Text(question.terse), question.terse_answer),
         };

@@ -53,10 +53,8 @@ impl Generator for SpellBackward {
         }
         let reversed: String = word.chars().rev().collect();
         Some(Question {
-            plain: format!(
-                "Spell this word backward, letter by letter: {word}. End with the reversed word after \"####\", like \
-                 this: #### tac"
-            ),
+            plain: format!("Spell this word backward, letter by letter: {word}."),
+            ending: "End with the reversed word after \"####\", like this: #### tac",
             terse: format!("{word}>"),
             terse_answer: reversed.clone(),
             answer: reversed,

@@ -39,7 +39,13 @@ fn main() -> Result<()> {
 }
 
 /// Samples four answers a prompt and learns from the right ones; returns their share.
-fn expert_iteration(model: &mut Native, text: &Tokenizer, task: &dyn Task, reward: &dyn Reward, step: u64) -> Result<f64> {
+fn expert_iteration(
+    model: &mut Native,
+    text: &Tokenizer,
+    task: &dyn Task,
+    reward: &dyn Reward,
+    step: u64,
+) -> Result<f64> {
     let items: Vec<Item> = (0..PROMPTS).map(|i| task.item(Split::Train, step * PROMPTS + i)).collect::<Result<_>>()?;
     let key = Key::new(SEED, Purpose::Sample).at(step);
     let requests = (0..).zip(&items).map(|(i, item)| {
