@@ -5,11 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, StructArray};
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields};
 use lapidary_core::{Item, Kind, PromptText, Result, Role};
 use lapidary_task::{Split, Task, TaskSpec, build};
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
 fn load(spec: Value) -> Result<Box<dyn Task>> {
@@ -173,24 +173,31 @@ fn a_single_file_is_split_by_the_hash_of_the_question() {
 #[test]
 fn parquet_with_messages_and_nested_columns() {
     let folder = tempfile::tempdir().unwrap();
-    let text = |words: &[&str]| -> ArrayRef { Arc::new(StringArray::from(words.to_vec())) };
-    let parts: Fields =
-        vec![Field::new("role", DataType::Utf8, true), Field::new("content", DataType::Utf8, true)].into();
-    let messages = StructArray::new(
-        parts.clone(),
-        vec![text(&["system", "user", "user"]), text(&["Be brief.", "6*12?", "1+1?"])],
-        None,
-    );
-    let field = Arc::new(Field::new("element", DataType::Struct(parts), true));
-    let prompts = arrow::array::ListArray::new(field, OffsetBuffer::from_lengths([2, 1]), Arc::new(messages), None);
-    let truth: Fields = vec![Field::new("ground_truth", DataType::Utf8, true)].into();
-    let model = StructArray::new(truth, vec![text(&["72", "2"])], None);
-    let columns: [(&str, ArrayRef); 2] = [("prompt", Arc::new(prompts)), ("reward_model", Arc::new(model))];
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let schema = "message rows {
+        optional group prompt (LIST) { repeated group list { optional group element {
+            optional binary role (UTF8); optional binary content (UTF8);
+        } } }
+        optional group reward_model { optional binary ground_truth (UTF8); }
+    }";
+    // Cells, how deeply each is defined, and where a list goes on (1) or a row begins (0).
+    type Column = (&'static [&'static str], &'static [i16], Option<&'static [i16]>);
+    let columns: [Column; 3] = [
+        (&["system", "user", "user"], &[4, 4, 4], Some(&[0, 1, 0])),
+        (&["Be brief.", "6*12?", "1+1?"], &[4, 4, 4], Some(&[0, 1, 0])),
+        (&["72", "2"], &[2, 2], None),
+    ];
     let path = folder.path().join("train-00000-of-00001.parquet");
+    let schema = Arc::new(parse_message_type(schema).unwrap());
     let mut writer =
-        parquet::arrow::ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
+        SerializedFileWriter::new(std::fs::File::create(&path).unwrap(), schema, Default::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    for (cells, definition, repetition) in columns {
+        let cells: Vec<ByteArray> = cells.iter().map(|cell| ByteArray::from(*cell)).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&cells, Some(definition), repetition).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
     writer.close().unwrap();
     let task = load(json!({"path": folder.path(), "test_fraction": 0})).unwrap();
     let items = items(&*task, Split::Train);
