@@ -203,12 +203,13 @@ pub fn plan_text(plan: &Plan) -> String {
         let _ = writeln!(text, "evaluation {} prompts, {} times", plan.evaluation_prompts, plan.evaluations);
     }
     let (memory, kept) = (human_bytes(plan.memory.peak()), plan.checkpoints_kept);
-    let _ = writeln!(
-        text,
-        "memory about {memory}, {kept} checkpoints of {}, {} threads",
-        human_bytes(plan.checkpoint_bytes),
-        plan.threads
-    );
+    let threads = match plan.threads {
+        0 => "one thread per core".to_string(),
+        1 => "1 thread".to_string(),
+        threads => format!("{threads} threads"),
+    };
+    let size = human_bytes(plan.checkpoint_bytes);
+    let _ = writeln!(text, "memory about {memory}, {kept} checkpoints of at most {size}, {threads}");
     text
 }
 
@@ -220,9 +221,18 @@ fn stage_text(stage: &StagePlan) -> String {
     };
     let epochs = stage.epochs.map_or(String::new(), |epochs| format!(", {epochs:.2} epochs"));
     format!(
-        "{} on {}: {} steps of {completions}, at most {} micro-batches a step, {} optimiser steps in all{epochs}",
-        stage.name, stage.task, stage.steps, stage.microbatches_per_step, stage.optimizer_steps
+        "{} on {}: {} steps of {completions}, {} a step at most, {} in all{epochs}",
+        stage.name,
+        stage.task,
+        stage.steps,
+        counted(stage.microbatches_per_step, "micro-batch", "micro-batches"),
+        counted(stage.optimizer_steps, "optimiser step", "optimiser steps")
     )
+}
+
+/// `1 micro-batch`, `3 micro-batches`.
+fn counted(count: u64, one: &str, more: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {more}") }
 }
 
 #[cfg(test)]

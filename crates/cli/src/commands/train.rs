@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lapidary_core::Kind;
-use lapidary_eval::Comparison;
+use lapidary_eval::{Comparison, Evaluation};
 use lapidary_train::state::EvaluationRecord;
-use lapidary_train::{Outcome as Trained, Recipe, Settings, evaluate, human_bytes};
+use lapidary_train::{Outcome as Trained, Recipe, Settings, evaluate};
 use serde_json::json;
 
 use crate::arguments::Global;
@@ -96,22 +96,25 @@ fn show(trained: &Trained, output: &mut Output) -> Outcome {
         };
         output.table(&["after", "step", "accuracy", "tokens"], trained.evaluations.iter().map(row))?;
     }
-    if let Some(summary) = &trained.summary {
-        if let Some(comparison) = &summary.comparison {
-            output.line(format!("\n{}", change(comparison)))?;
-        }
-        samples(trained, summary.after.step, output)?;
+    if let Some(comparison) = trained.summary.as_ref().and_then(|summary| summary.comparison.as_ref()) {
+        output.line(format!("\n{}", change(comparison)))?;
+    }
+    let answers = last_answers(trained);
+    if let Some(answers) = &answers {
+        samples(answers, output)?;
     }
     output.line("")?;
     if let Some(checkpoint) = &trained.checkpoint {
-        let size = human_bytes(trained.plan.checkpoint_bytes);
-        output.line(format!("saved {} ({size})", theme::path(checkpoint.display())))?;
+        output.line(format!("saved {}", theme::path(checkpoint.display())))?;
     }
     if let Some(report) = &trained.report {
         output.line(format!("report {}", theme::path(report.display())))?;
     }
     if let Some(checkpoint) = &trained.checkpoint {
-        let command = format!("lapidary generate --model {} --prompt \"…\"", checkpoint.display());
+        // One of the prompts that were just answered, so that the command works as it is printed.
+        let prompt = answers.and_then(|it| it.prompts.first().map(|first| first.prompt.clone()));
+        let prompt = prompt.filter(|prompt| !prompt.contains(['\'', '\n'])).unwrap_or_else(|| "…".into());
+        let command = format!("lapidary generate --model {} --prompt '{prompt}' --greedy", checkpoint.display());
         output.line(format!("next: {}", theme::command(command)))?;
     }
     Ok(())
@@ -139,11 +142,14 @@ fn change(comparison: &Comparison) -> String {
     format!("{} {estimate} points ({low} to {high}){pairs}{p}", theme::bold("Change:"))
 }
 
+/// The newest evaluation with its answers. They are for reading: a run whose answers were removed is finished all the same.
+fn last_answers(trained: &Trained) -> Option<Evaluation> {
+    let step = trained.evaluations.last()?.step;
+    evaluate::read(&evaluate::path_of(&trained.run_dir.join("evaluations"), step)).ok()
+}
+
 /// The first answers of an evaluation.
-fn samples(trained: &Trained, step: u64, output: &mut Output) -> Outcome {
-    let path = evaluate::path_of(&trained.run_dir.join("evaluations"), step);
-    // The answers are for reading; a run whose answers were removed is finished all the same.
-    let Ok(evaluation) = evaluate::read(&path) else { return Ok(()) };
+fn samples(evaluation: &Evaluation, output: &mut Output) -> Outcome {
     let short = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let rows = evaluation.prompts.iter().take(SHOWN).filter_map(|prompt| {
         let answer = prompt.attempts.first()?;
