@@ -224,7 +224,7 @@ impl Checker<'_> {
                 if let Some(key) = RL_ONLY.iter().find(|key| self.tree.get(&self.path(key)).is_some()) {
                     return Err(self.misplaced(key));
                 }
-                let training = self.training(&raw, 2e-5, 1)?;
+                let training = self.training(&raw, 2e-5)?;
                 let objective = self.objective("sft", settings)?;
                 Ok(Stage::Sft(Box::new(Sft { task: self.task(raw.task)?, objective, training })))
             }
@@ -292,7 +292,7 @@ impl Checker<'_> {
         let rewards = self.rewards(raw.reward.clone().map(|rewards| rewards.0), &task)?;
         let probability = |p: f64| p > 0.0 && p <= 1.0;
         Ok(Rl {
-            training: self.training(&raw, 1e-6, updates)?,
+            training: self.training(&raw, 1e-6)?,
             task,
             method: method.name.to_string(),
             objective,
@@ -314,16 +314,10 @@ impl Checker<'_> {
         })
     }
 
-    fn training(&self, raw: &RawStage, learning_rate: f64, updates: u64) -> Result<Training> {
+    fn training(&self, raw: &RawStage, learning_rate: f64) -> Result<Training> {
         let steps = raw.steps.ok_or_else(|| self.missing("steps").hint("say how long the stage is: `steps = 100`"))?;
         let steps = self.count("steps", Some(steps), 1, 1)?;
         let warmup_steps = self.count("warmup_steps", raw.warmup_steps, 0, 0)?;
-        if warmup_steps > steps * updates {
-            let label = format!("must be {} or less", steps * updates);
-            return Err(self
-                .wrong_value("R006", "warmup_steps", format!("warm-up takes {warmup_steps} optimiser steps"), label)
-                .why(format!("the stage has {steps} steps of {updates} update(s) each")));
-        }
         let decay = |beta: f64| (0.0..1.0).contains(&beta);
         let norm = self.number("max_grad_norm", raw.max_grad_norm, 1.0, |x| x >= 0.0, "0 (never clip) or more")?;
         Ok(Training {

@@ -114,7 +114,7 @@ pub struct Training {
     pub learning_rate: f64,
     /// How the learning rate runs after warm-up.
     pub schedule: Schedule,
-    /// Optimiser steps over which the learning rate rises; at most all of them.
+    /// Optimiser steps over which the learning rate rises; may exceed the stage, which then ends on the rise.
     pub warmup_steps: u64,
     /// Decoupled weight decay on matrices.
     pub weight_decay: f64,
