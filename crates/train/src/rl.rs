@@ -52,7 +52,7 @@ impl<'r> RlWork<'r> {
     /// Groups to learn from, and all that were sampled for them.
     ///
     /// With dynamic sampling (DAPO, arXiv 2503.14476, §3.2) groups whose rewards do not vary are replaced by those of new
-    /// prompts until the step is full or [`MAX_ROUNDS`] are over; if none varies, the last round is kept.
+    /// prompts until the step is full or [`MAX_ROUNDS`] are over; if none varies, the last round is reported and nothing learned.
     fn sample(&mut self, bench: &Bench<'_, '_>, state: &mut RunState) -> Result<Step> {
         let rl = self.rl;
         let wanted = rl.training.prompts_per_step;
@@ -75,7 +75,8 @@ impl<'r> RlWork<'r> {
                 break;
             }
         }
-        if step.kept.is_empty() {
+        step.teaches = !step.kept.is_empty();
+        if !step.teaches {
             step.kept = (step.groups.len().saturating_sub(wanted)..step.groups.len()).collect();
         }
         Ok(step)
@@ -89,7 +90,8 @@ impl<'r> RlWork<'r> {
         }
         let kept: Vec<&Sampled> = step.kept.iter().flat_map(|&group| &step.groups[group]).collect();
         let shaped = |sampled: &&Sampled| {
-            sampled.verdict.value().map(|reward| (f64::from(reward) + sampled.length_penalty) as f32)
+            let penalty = if step.teaches { sampled.length_penalty } else { 0.0 };
+            sampled.verdict.value().map(|reward| (f64::from(reward) + penalty) as f32)
         };
         let rewards: Vec<Option<f32>> = kept.iter().map(shaped).collect();
         let groups: Vec<usize> = kept.iter().map(|sampled| sampled.rollout.prompt).collect();
@@ -99,7 +101,7 @@ impl<'r> RlWork<'r> {
         let mut row = 0;
         for &group in &step.kept {
             for sampled in &mut step.groups[group] {
-                sampled.advantage = rewards[row].map(|_| advantages.per_row[row]);
+                sampled.advantage = rewards[row].filter(|_| step.teaches).map(|_| advantages.per_row[row]);
                 row += 1;
             }
         }
@@ -222,6 +224,8 @@ struct Step {
     groups: Vec<Vec<Sampled>>,
     /// The groups to learn from, ascending.
     kept: Vec<usize>,
+    /// False where dynamic sampling found no group whose rewards vary: a length penalty alone is nothing to learn.
+    teaches: bool,
     rounds: usize,
 }
 

@@ -1,0 +1,195 @@
+//! The real binary, killed by SIGKILL at random times and aborted at every step of a save, ends in the bytes of a run that was
+//! never killed. `LAPIDARY_KILLS=1000` kills more often than the 40 times of every push.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lapidary_core::{Key, Purpose};
+use lapidary_train::fault;
+
+/// Both kinds of stage, a frozen reference, several updates per rollout, a checkpoint every second step.
+const RECIPE: &str = r#"
+seed = 11
+model = "tiny"
+
+[[stage]]
+kind = "sft"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+steps = 5
+prompts_per_step = 4
+learning_rate = 0.003
+
+[[stage]]
+kind = "rl"
+method = "grpo"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+reward = ["answer", { name = "length", weight = 0.05, max = 16 }]
+steps = 7
+prompts_per_step = 4
+samples_per_prompt = 4
+max_new_tokens = 8
+updates_per_rollout = 2
+learning_rate = 0.001
+
+[stage.grpo]
+kl_coefficient = 0.02
+
+[eval]
+prompts = 8
+every = 4
+
+[checkpoint]
+every = 2
+keep = 2
+"#;
+
+const KILLS: u64 = 40;
+/// A run is killed at most so often before it may end; a run that is killed for ever proves nothing.
+const KILLS_PER_RUN: u64 = 5;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("x.toml"), RECIPE).unwrap();
+        Self(directory)
+    }
+
+    fn start(&self, threads: &str, fault: Option<&str>) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lapidary"));
+        command.args(["train", "x.toml", "--run-dir", "run", "--threads", threads]);
+        command.current_dir(self.0.path()).stdout(Stdio::null()).stderr(Stdio::piped()).env_remove("LAPIDARY_FAULT");
+        if let Some(fault) = fault {
+            command.env("LAPIDARY_FAULT", fault);
+        }
+        command.spawn().unwrap()
+    }
+
+    /// Runs to the end.
+    fn finish(&self, threads: &str) {
+        let output = self.start(threads, None).wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What is promised to be the same bytes: metrics, rollouts, evaluations, and weights of the last checkpoint. (The header
+    /// of the optimiser's file names its two counters in any order; what is in it shows in the runs that go on from it.)
+    fn result(&self) -> BTreeMap<String, Vec<u8>> {
+        let root = self.0.path().join("run");
+        let mut files = BTreeMap::new();
+        files.insert("metrics.jsonl".to_string(), std::fs::read(root.join("metrics.jsonl")).unwrap());
+        for folder in ["rollouts", "evaluations", "checkpoints/step-000012"] {
+            for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+                if path.is_file() && !name.ends_with("manifest.json") {
+                    files.insert(name, std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        files
+    }
+}
+
+fn differences(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    names.into_iter().filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
+}
+
+/// The reference run, and how long it took.
+fn reference(threads: &str) -> (BTreeMap<String, Vec<u8>>, Duration) {
+    let place = Place::new();
+    let started = Instant::now();
+    place.finish(threads);
+    let seconds = started.elapsed();
+    let result = place.result();
+    assert_eq!(result.keys().filter(|name| name.starts_with("rollouts/")).count(), 7);
+    assert!(result.contains_key("checkpoints/step-000012/model.safetensors"));
+    (result, seconds)
+}
+
+#[test]
+fn killed_at_random_times() {
+    let (expected, duration) = reference("2");
+    let wanted = std::env::var("LAPIDARY_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
+    let root = Key::new(7, Purpose::Bootstrap);
+    let (mut kills, mut runs) = (0, 0);
+    while kills < wanted {
+        let place = Place::new();
+        for attempt in 0..KILLS_PER_RUN {
+            let key = root.at(runs).at(attempt);
+            let mut child = place.start(if attempt % 2 == 0 { "2" } else { "1" }, None);
+            std::thread::sleep(duration.mul_f64(key.uniform()));
+            child.kill().unwrap();
+            // A run that was over before the kill came is not counted.
+            if child.wait().unwrap().success() {
+                break;
+            }
+            kills += 1;
+        }
+        place.finish("2");
+        assert_eq!(differences(&expected, &place.result()), Vec::<String>::new(), "run {runs} after {kills} kills");
+        runs += 1;
+    }
+    println!("{kills} kills in {runs} runs, 0 differences; a whole run takes {duration:?}");
+}
+
+#[test]
+fn aborted_at_every_fault_point() {
+    let (expected, _) = reference("1");
+    let mut aborts = 0;
+    for point in fault::POINTS {
+        for nth in [1, 2, 3] {
+            let place = Place::new();
+            let status = place.start("1", Some(&format!("{point}:{nth}:abort"))).wait().unwrap();
+            assert!(!status.success(), "{point}:{nth} was not passed");
+            place.finish("1");
+            assert_eq!(differences(&expected, &place.result()), Vec::<String>::new(), "{point}:{nth}");
+            let left = std::fs::read_dir(place.0.path().join("run/checkpoints")).unwrap().count();
+            assert_eq!(left, 2, "{point}:{nth} left a temporary folder, or more than `keep`");
+            aborts += 1;
+        }
+    }
+    println!("{aborts} aborts at {} points, 0 differences", fault::POINTS.len());
+}
+
+/// The control: the same comparison fails where the position in the data is left out of the state.
+#[test]
+fn a_forgotten_cursor_is_noticed() {
+    let (expected, _) = reference("1");
+    let place = Place::new();
+    let status = place.start("1", Some("omit:cursors,checkpoint.prune:3:abort")).wait().unwrap();
+    assert!(!status.success());
+    place.finish("1");
+    assert!(!differences(&expected, &place.result()).is_empty(), "a run without its cursor must differ");
+}
+
+#[test]
+fn a_second_process_is_refused_at_once_and_a_signal_saves() {
+    let (expected, _) = reference("4");
+    let place = Place::new();
+    let first = place.start("1", None);
+    let lock = place.0.path().join("run/.lock");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::fs::read_to_string(&lock).unwrap_or_default().is_empty() {
+        assert!(Instant::now() < deadline, "the first process never took the directory");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let started = Instant::now();
+    let second = place.start("1", None).wait_with_output().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(75), "{said}");
+    assert!(said.contains(&format!("process {}", first.id())), "{said}");
+    // One signal: the step is finished, everything is saved, the exit code says that it was interrupted.
+    let signalled = Command::new("kill").args(["-INT", &first.id().to_string()]).status().unwrap();
+    assert!(signalled.success());
+    let stopped = first.wait_with_output().unwrap();
+    let code = stopped.status.code();
+    assert!(code == Some(130) || code == Some(0), "{code:?}: {}", String::from_utf8_lossy(&stopped.stderr));
+    place.finish("2");
+    assert_eq!(differences(&expected, &place.result()), Vec::<String>::new());
+}
