@@ -8,6 +8,10 @@ use serde::Serialize;
 
 use crate::stop::Outcome;
 
+/// A narrower terminal cannot show a table anyway.
+const NARROWEST: u16 = 20;
+/// Columns of a terminal that does not say.
+const USUAL_WIDTH: u16 = 80;
 /// Columns of a table where stdout is no terminal.
 const PLAIN_WIDTH: u16 = 200;
 
@@ -53,6 +57,10 @@ impl Output {
         }
         if std::io::stdout().is_terminal() {
             table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+            // A terminal that does not say how wide it is says 0.
+            if table.width().is_none_or(|width| width < NARROWEST) {
+                table.set_width(USUAL_WIDTH);
+            }
         } else {
             table.load_style(presets::ASCII_MARKDOWN).set_width(PLAIN_WIDTH);
         }
