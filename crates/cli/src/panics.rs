@@ -6,6 +6,9 @@ use std::panic;
 /// Replaces Rust's panic message. The backtrace appears only with `RUST_BACKTRACE`.
 pub fn install() {
     panic::set_hook(Box::new(|info| {
+        if lapidary_core::panic_is_expected() {
+            return;
+        }
         let message = info.payload_as_str().unwrap_or("no message");
         let location = info.location().map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
         let command: Vec<String> = std::env::args_os().map(|part| part.to_string_lossy().into_owned()).collect();

@@ -75,17 +75,16 @@ impl Place {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// What is promised to be the same bytes: metrics, rollouts, evaluations, and weights of the last checkpoint. (The header
-    /// of the optimiser's file names its two counters in any order; what is in it shows in the runs that go on from it.)
+    /// What is promised to be the same bytes: metrics, rollouts, evaluations, and the last checkpoint with its state.
     fn result(&self) -> BTreeMap<String, Vec<u8>> {
         let root = self.0.path().join("run");
         let mut files = BTreeMap::new();
         files.insert("metrics.jsonl".to_string(), std::fs::read(root.join("metrics.jsonl")).unwrap());
-        for folder in ["rollouts", "evaluations", "checkpoints/step-000012"] {
+        for folder in ["rollouts", "evaluations", "checkpoints/step-000012", "checkpoints/step-000012/state"] {
             for entry in std::fs::read_dir(root.join(folder)).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-                if path.is_file() && !name.ends_with("manifest.json") {
+                if path.is_file() {
                     files.insert(name, std::fs::read(&path).unwrap());
                 }
             }

@@ -8,6 +8,7 @@
 mod batch;
 mod item;
 mod key;
+mod panic;
 mod problem;
 mod ragged;
 mod rollout;
@@ -15,6 +16,7 @@ mod rollout;
 pub use batch::{TokenBatch, TokenGrads, TokenStats, Want};
 pub use item::{Item, Message, PromptText, Role};
 pub use key::{Key, Purpose};
+pub use panic::{catch_panic, panic_is_expected};
 pub use problem::{Kind, Place, Problem, Result};
 pub use ragged::Ragged;
 pub use rollout::{Rollout, StopReason, TokenRole, Verdict};

@@ -1,11 +1,10 @@
 //! Text to ids and back.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use lapidary_core::{Kind, Problem, Result};
+use lapidary_core::{Kind, Problem, Result, catch_panic};
 use serde_json::{Map, Value};
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::NormalizerWrapper;
@@ -181,7 +180,7 @@ pub(crate) fn read(path: &Path, text: &str) -> Result<Reader> {
             .hint("save the tokenizer again with the program that made it")
     };
     // The reader is not ours: should one of its own assumptions break on a hostile file, that is a problem of the file.
-    let mut reader = match catch_unwind(AssertUnwindSafe(|| text.parse::<Reader>())) {
+    let mut reader = match catch_panic(|| text.parse::<Reader>()) {
         Ok(Ok(reader)) => reader,
         Ok(Err(error)) => {
             return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{StopAt, differences, recipe_of, settings};
+use common::{StopAt, differences, recipe_of, result_of, settings};
 use lapidary_core::{Kind, TokenBatch, Want};
 use lapidary_train::metrics::read_rows;
 use lapidary_train::{Recipe, Settings, Silent, StopFlag, model, rollouts, run};
@@ -47,14 +47,6 @@ every = 2
 fn go(directory: &std::path::Path, threads: usize) {
     let settings = Settings { threads, ..settings(directory) };
     run(&recipe(), &settings, &mut Silent, &StopFlag::default()).unwrap();
-}
-
-/// Everything that is promised to be the same bytes. The header of the optimiser's file names its two counters in any order,
-/// and the manifest holds that file's hash; what is in them is compared by the runs that go on from them.
-fn result_of(directory: &std::path::Path) -> std::collections::BTreeMap<String, Vec<u8>> {
-    let mut files = common::result_of(directory);
-    files.retain(|name, _| !name.ends_with("manifest.json") && !name.ends_with("optimizer.safetensors"));
-    files
 }
 
 fn recipe() -> Recipe {

@@ -1,6 +1,7 @@
 //! AdamW over the flat array, and its state on disk.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::layout::Layout;
@@ -16,6 +17,8 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 const CHUNK: usize = 1 << 14;
 /// File name of the optimiser's state.
 const FILE: &str = "optimizer.safetensors";
+/// Name of the header's only entry: steps of the optimiser, and of the weights.
+const COUNTS: &str = "steps_and_version";
 /// Prefixes of the two moments in that file.
 const MOMENTS: [&str; 2] = ["first", "second"];
 
@@ -138,8 +141,9 @@ pub(super) fn save(native: &Native, directory: &Path) -> Result<()> {
             }
         }
     }
-    let counts = [("steps".to_string(), steps.to_string()), ("version".to_string(), native.version.to_string())];
-    safetensors::serialize_to_file(moments, Some(counts.into_iter().collect()), &path).map_err(|error| match error {
+    // One entry: the header is a hash map, and two would be written in either order.
+    let counts = HashMap::from([(COUNTS.to_string(), format!("{steps} {}", native.version))]);
+    safetensors::serialize_to_file(moments, Some(counts), &path).map_err(|error| match error {
         SafeTensorError::IoError(error) => Problem::io("write", &path, &error),
         error => Problem::new(Kind::Failed, "M041", format!("could not write `{}`: {error}", path.display())),
     })
@@ -155,12 +159,10 @@ pub(super) fn restore(native: &mut Native, directory: &Path) -> Result<()> {
     let bytes = std::fs::read(&path).map_err(|error| Problem::io("read", &path, &error))?;
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
-    let number = |key: &str| {
-        let text = metadata.metadata().as_ref().and_then(|m| m.get(key));
-        text.and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| broken(format!("it does not say `{key}`")))
-    };
-    let mut learning = Learning { steps: number("steps")?, ..Learning::default() };
-    let version = number("version")?;
+    let counts = metadata.metadata().as_ref().and_then(|m| m.get(COUNTS)).and_then(|text| text.split_once(' '));
+    let counts = counts.and_then(|(steps, version)| Some((steps.parse().ok()?, version.parse().ok()?)));
+    let (steps, version) = counts.ok_or_else(|| broken(format!("it does not say `{COUNTS}`")))?;
+    let mut learning = Learning { steps, ..Learning::default() };
     learning.prepare(&native.layout);
     if learning.steps > 0 {
         let specs = native.config.tensors();

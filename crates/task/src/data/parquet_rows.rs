@@ -1,11 +1,10 @@
 //! Rows of a Parquet file as JSON values, with bounds on what they unpack to.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use lapidary_core::{Kind, Problem, Result};
+use lapidary_core::{Kind, Problem, Result, catch_panic};
 use parquet::basic::{ConvertedType, Repetition};
 use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{Page, PageMetadata, PageReader};
@@ -68,7 +67,7 @@ fn read_within(path: &Path, bounds: &Bounds, take: &mut dyn FnMut(Row) -> Result
 
 /// One step of the reader. It is not ours and asserts what a damaged file can break: that is a problem of the file.
 fn sound<T>(path: &Path, step: impl FnOnce() -> Read<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(step)) {
+    match catch_panic(step) {
         Ok(read) => read.map_err(|error| broken(path, &error)),
         Err(_) => Err(broken(path, &"reading it broke the reader")),
     }
