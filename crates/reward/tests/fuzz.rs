@@ -80,7 +80,7 @@ proptest! {
         };
         for text in [
             format!("so\n#### {number}"), format!("#### ${grouped}."), format!("\\boxed{{{number}}}"), format!("<answer>{grouped}</answer>"),
-            format!("The answer is {number}.0 dollars."), format!("{grouped}"), format!("2 + 2 = {number} apples"), format!("A: {number}%"),
+            format!("The answer is {number}.0 dollars."), grouped.clone(), format!("2 + 2 = {number} apples"), format!("A: {number}%"),
         ] {
             let score = |answer: i64| {
                 let answer = answer.to_string();

@@ -148,7 +148,7 @@ fn demo() -> ReportData {
         ],
         checkpoint: Some(CheckpointData { path: "runs/chain-sum-gspo/checkpoints/step-000500".into(), step: 500, bytes: 10_240_118 }),
         next: vec![
-            pair("Try it:", "lapidary chat --model runs/chain-sum-gspo/checkpoints/step-000500"),
+            pair("Try it:", "lapidary generate --model runs/chain-sum-gspo/checkpoints/step-000500"),
             pair("Measure it on more prompts:", "lapidary eval --run runs/chain-sum-gspo --prompts 1000"),
         ],
         facts: vec![pair("lapidary", "0.1.0"), pair("seed", "17"), pair("host", "builder, 2 cores"), pair("time", "4 min 12 s")],

@@ -1,6 +1,6 @@
 //! How a run ends: what it came to, the page with plots, and the one line that says why.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lapidary_core::{Kind, Problem, Result};
 use lapidary_eval::{AttemptRecord, Evaluation, compare};
@@ -93,7 +93,7 @@ impl Run<'_, '_, '_> {
         let state = &self.state;
         let checkpoints = self.directory.checkpoints();
         let checkpoint = (self.saved > 0).then(|| checkpoints.path_of(self.saved));
-        let shown = |path: &PathBuf| path.display().to_string();
+        let shown = |path: &Path| path.display().to_string();
         Ok(ReportData {
             name: self.recipe.name.clone(),
             model: self.recipe.model.clone(),
@@ -109,7 +109,14 @@ impl Run<'_, '_, '_> {
             plan: self.plan.lines(),
             next: checkpoint
                 .iter()
-                .map(|path| ("talk to it".into(), format!("lapidary chat --model {}", shown(path))))
+                .flat_map(|path| {
+                    let path = shown(path);
+                    let ask = format!("lapidary generate --model {path} --prompt \"…\" --greedy");
+                    [
+                        ("ask it".into(), ask),
+                        ("evaluate it".into(), format!("lapidary eval --run {}", shown(self.directory.path()))),
+                    ]
+                })
                 .collect(),
             checkpoint: checkpoint.as_ref().map(|path| CheckpointData {
                 path: shown(path),
