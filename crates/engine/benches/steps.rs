@@ -5,11 +5,14 @@
 //! are those of the peers' side (`benches/peers`): `a` 5.4 M parameters, batch 8×128; `b` SmolLM2-135M's, batch 2×128.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
+mod machine;
+
 use std::time::Instant;
 
 use lapidary_core::{Key, Purpose, TokenBatch, TokenGrads, Want};
 use lapidary_engine::native::Native;
 use lapidary_engine::{Choose, Engine, Family, ModelConfig, SampleRequest, Update};
+use machine::{fma_peak, usage};
 
 fn shape(name: &str) -> (ModelConfig, usize, usize) {
     let small = ModelConfig {
@@ -51,61 +54,9 @@ fn shape(name: &str) -> (ModelConfig, usize, usize) {
     }
 }
 
+/// A number from the environment.
 fn environment(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
-
-/// User and system seconds of this process, and its peak memory in MiB.
-fn usage() -> (f64, u64) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<f64> =
-        stat.rsplit(')').next().unwrap_or("").split_whitespace().map(|x| x.parse().unwrap_or(0.0)).collect();
-    let cpu = fields.get(11).zip(fields.get(12)).map_or(0.0, |(u, s)| (u + s) / 100.0);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak =
-        status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.split_whitespace().next()?.parse().ok());
-    (cpu, peak.unwrap_or(0) / 1024)
-}
-
-/// GFLOP per CPU second of one thread that does nothing but fused multiply-adds: what the machine gives right now.
-fn fma_peak() -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::*;
-        #[target_feature(enable = "avx512f")]
-        fn wide(n: usize) -> f32 {
-            let (x, mut sums) = (_mm512_set1_ps(0.999), [_mm512_set1_ps(1.0); 16]);
-            for _ in 0..n {
-                for s in &mut sums {
-                    *s = _mm512_fmadd_ps(*s, x, x);
-                }
-            }
-            sums.iter().map(|s| _mm512_reduce_add_ps(*s)).sum()
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn narrow(n: usize) -> f32 {
-            let (x, mut sums) = (_mm256_set1_ps(0.999), [_mm256_set1_ps(1.0); 12]);
-            for _ in 0..n {
-                for s in &mut sums {
-                    *s = _mm256_fmadd_ps(*s, x, x);
-                }
-            }
-            sums.iter().map(|s| _mm256_cvtss_f32(*s)).sum()
-        }
-        let n = 40_000_000;
-        let (start, _) = usage();
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the feature is there.
-            std::hint::black_box(unsafe { wide(n) });
-            return (n * 16 * 32) as f64 / (usage().0 - start) / 1e9;
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the features are there.
-            std::hint::black_box(unsafe { narrow(n) });
-            return (n * 12 * 16) as f64 / (usage().0 - start) / 1e9;
-        }
-    }
-    f64::NAN
 }
 
 fn measure(what: &str, tokens: usize, flops: f64, mut work: impl FnMut()) {

@@ -53,7 +53,7 @@ impl Train {
         let run_dir = self.run_dir.clone().unwrap_or_else(|| Path::new(RUNS).join(&recipe.name));
         let settings = Settings { run_dir, threads: self.threads, fresh: self.fresh, dry_run: self.dry_run };
         let interrupts = signals::listen()?;
-        let mut progress = Progress::new(global.quiet, interrupts.clone());
+        let mut progress = Progress::new(global.quiet || self.dry_run, interrupts.clone());
         let trained = lapidary_train::run(&recipe, &settings, &mut progress, interrupts.stop());
         progress.finish();
         let trained = trained.map_err(|problem| match problem.kind() {

@@ -36,6 +36,15 @@ use threads::Threads;
 
 pub use simd::Isa;
 
+/// `y[m, outputs] = x[m, inputs] · Wᵀ` with `W` packed as `[outputs/16][inputs][16]`: the kernel that everything runs through, for
+/// benchmarks of it.
+///
+/// # Panics
+/// Where the lengths do not fit together.
+pub fn packed_product(isa: Isa, m: usize, x: &[f32], packed: &[f32], inputs: usize, y: &mut [f32]) {
+    gemm::linear(isa, m, x, inputs, packed, inputs, y, packed.len() / inputs, false);
+}
+
 /// A decoder on the CPU that scores, samples and learns.
 pub struct Native {
     config: ModelConfig,
