@@ -22,6 +22,7 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--seconds", type=float, default=4.0, help="of each peer measurement")
+    p.add_argument("--trl", action="store_true", help="a whole GRPO step against TRL too")
     p.add_argument("--large", action="store_true", help="the 135M shape too")
     p.add_argument("--out", default="bench.json")
     a = p.parse_args()
@@ -45,7 +46,35 @@ def main():
         rows.append(row)
         print(f"| {row['work']} | {row['lapidary_cpu']:.0f} | {row['torch_cpu']:.0f} | {row['ratio']:.2f}x | "
               f"{ratios[0]:.2f}-{ratios[-1]:.2f} | {row['lapidary_mib']:.0f} | {row['torch_mib']:.0f} |", flush=True)
+    if a.trl:
+        rows.append(grpo(ours, a))
     Path(a.out).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+
+
+def grpo(binary, a):
+    """One GRPO step of each side: the same parameters, 8 prompts of 32 tokens x 8 samples of exactly 64, one update."""
+    pairs = []
+    for _ in range(a.rounds):
+        ours = json.loads(subprocess.run([binary, "grpo"], env={**os.environ, "ROUNDS": "3", "THREADS": str(a.threads)},
+                                         capture_output=True, text=True, check=True).stdout)
+        env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+        script = str(Path(__file__).with_name("trl_grpo_bench.py"))
+        words = ["--size", "5m", "--prompts", "8", "--group", "8", "--prompt-len", "32", "--completion", "64", "--steps", "5",
+                 "--warmup", "1", "--threads", str(a.threads), "--passive"]
+        out = subprocess.run([f"{a.venv}/bin/python", script, *words], env=env, capture_output=True, text=True, check=True)
+        trl = json.loads(out.stdout.splitlines()[-1])
+        parameters = int(ours["what"].split()[1])
+        if parameters != trl["params"]:
+            sys.exit(f"unequal work: {parameters} parameters against {trl['params']}")
+        pairs.append((8 * 8 * 64 / ours["tokens_per_cpu_second"], trl["cpu_step_s"], ours["peak_mib"], trl["peak_rss_mb"]))
+    ratios = sorted(t / o for o, t, *_ in pairs)
+    median = lambda i: statistics.median(pair[i] for pair in pairs)
+    row = {"work": "grpo step 8x8, 32 + 64 tokens", "ratio": statistics.median(ratios), "ratio_low": ratios[0],
+           "ratio_high": ratios[-1], "lapidary_cpu_s": median(0), "trl_cpu_s": median(1), "lapidary_mib": median(2),
+           "trl_mib": median(3)}
+    print(f"\nGRPO step: {median(0):.3f} CPU s against TRL's {median(1):.3f}, {row['ratio']:.2f}x "
+          f"({ratios[0]:.2f}-{ratios[-1]:.2f}), {median(2):.0f} MiB against {median(3):.0f}")
+    return row
 
 
 def build():

@@ -1,4 +1,4 @@
-//! Whole steps of the native engine: `cargo bench -p lapidary-engine --bench steps [-- train|decode a|b [batch]]`.
+//! Whole steps of the native engine: `cargo bench -p lapidary-engine --bench steps [-- train|decode a|b [batch] | grpo]`.
 //!
 //! Prints one JSON line per measurement: tokens per wall second and per CPU second of this process, peak memory, and for
 //! training GFLOP/s beside the FMA peak measured in between. `THREADS` sets the threads (default 1), `ROUNDS` the measured repetitions (default 5). The shapes
@@ -105,17 +105,7 @@ fn train(name: &str, threads: usize) {
                 Ok(TokenGrads { logp: scored.map(|s| if *s { -1.0 / n } else { 0.0 }), entropy: None })
             })
             .unwrap();
-        native
-            .step(&Update {
-                learning_rate: 1e-4,
-                beta1: 0.9,
-                beta2: 0.999,
-                epsilon: 1e-8,
-                weight_decay: 0.01,
-                decay_all: true,
-                max_grad_norm: Some(1.0),
-            })
-            .unwrap();
+        native.step(&adamw(1e-4)).unwrap();
     });
 }
 
@@ -140,11 +130,77 @@ fn decode(name: &str, batch: usize, threads: usize) {
     });
 }
 
+/// A whole GRPO step as TRL's side does it: 8 prompts × 8 samples, 32 + 64 tokens, one update on all 64 rows.
+fn grpo(threads: usize) {
+    let (config, _, _) = shape("a");
+    let config = ModelConfig { feed_forward: 704, tied: true, family: Family::Qwen2, qkv_bias: true, ..config };
+    let vocabulary = config.vocabulary;
+    let mut native = Native::initialise(config, 1, threads).unwrap();
+    let (prompts, group, prompt, completion) = (8usize, 8usize, 32usize, 64usize);
+    let (isa, parameters) = (native.isa().name(), native.model().parameters());
+    let mut step = 0;
+    measure(
+        &format!("grpo {parameters} parameters {isa} threads {threads}"),
+        prompts * group * completion,
+        0.0,
+        || {
+            step += 1;
+            let requests: Vec<SampleRequest> = (0..prompts)
+                .map(|r| SampleRequest {
+                    prompt: (0..prompt).map(|t| ((r * prompt + t + step) * 7919 % vocabulary) as u32).collect(),
+                    samples: group,
+                    max_new_tokens: completion,
+                    choose: Choose::Draw { temperature: 1.0, top_k: 0, top_p: 1.0 },
+                    stop_tokens: vec![],
+                    key: Key::new(1, Purpose::Sample).at(step as u64).at(r as u64),
+                })
+                .collect();
+            let sampled = native.sample(&requests, &|_| ()).unwrap();
+            let mut batch = TokenBatch::default();
+            for (request, samples) in requests.iter().zip(&sampled) {
+                for sample in samples {
+                    let tokens = [request.prompt.as_slice(), &sample.tokens].concat();
+                    let scored: Vec<bool> = (0..tokens.len()).map(|t| t >= prompt).collect();
+                    batch.push(&tokens, &scored, 1.0);
+                }
+            }
+            let n = (prompts * group * completion) as f32;
+            native
+                .accumulate(&batch, Want { entropy: true }, &mut |stats| {
+                    // Advantages of both signs; at the first update every ratio is 1.
+                    let mut logp = stats.logp.like(0.0f32);
+                    for row in 0..logp.rows() {
+                        let advantage = if row % 2 == 0 { 1.0 } else { -1.0 };
+                        for (grad, scored) in logp.row_mut(row).iter_mut().zip(batch.scored.row(row)) {
+                            *grad = if *scored { -advantage / n } else { 0.0 };
+                        }
+                    }
+                    Ok(TokenGrads { logp, entropy: None })
+                })
+                .unwrap();
+            native.step(&adamw(1e-3)).unwrap();
+        },
+    );
+}
+
+fn adamw(learning_rate: f64) -> Update {
+    Update {
+        learning_rate,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.01,
+        decay_all: true,
+        max_grad_norm: Some(1.0),
+    }
+}
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
     let threads = environment("THREADS", 1);
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["train", name] => train(name, threads),
+        ["grpo"] => grpo(threads),
         ["decode", name, batch] => decode(name, batch.parse().unwrap(), threads),
         _ => {
             train("a", threads);
