@@ -128,7 +128,7 @@ pub(crate) fn of_batch(
         }
         metrics.push(output.sums);
     }
-    let grads = TokenGrads { logp: logp_grads, entropy: entropy_grads };
+    let grads = TokenGrads { logp: logp_grads, entropy: entropy_grads, ..Default::default() };
     Ok(LossOutput { loss: metrics.loss(), grads, metrics })
 }
 

@@ -62,7 +62,7 @@ impl Objective {
 
     /// Which statistics the loss itself needs. A caller may want more.
     pub fn want(&self) -> Want {
-        Want { entropy: self.entropy_coefficient != 0.0 }
+        Want { entropy: self.entropy_coefficient != 0.0, ..Want::default() }
     }
 
     /// Advantages of the rows of a step; see [`Advantage::of`]. `None` is no verdict: leave those rows out of the batch

@@ -22,7 +22,7 @@ pub(crate) fn metrics_of(method: &Method) -> Vec<&'static Metric> {
         logp_rollout: (!supervised).then_some(&logp),
         logp_reference: Some(&logp),
         advantages: &[0.0],
-        want: Want { entropy: true },
+        want: Want::ENTROPY,
     };
     let mut seen = LossMetrics::for_batch(&objective, &batch);
     seen.push(RowSums { tokens: 1.0, ..RowSums::default() });

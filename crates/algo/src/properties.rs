@@ -58,7 +58,11 @@ impl Batch {
             out
         };
         let old = draw(0, None, 0.0);
-        let stats = TokenStats { logp: draw(1, Some(&old), 0.5), entropy: draw(2, None, 0.0).map(|value| -value) };
+        let stats = TokenStats {
+            logp: draw(1, Some(&old), 0.5),
+            entropy: draw(2, None, 0.0).map(|value| -value),
+            ..Default::default()
+        };
         let (rollout, reference) = (draw(3, Some(&old), 0.1), draw(4, Some(&old), 1.0));
         let advantages = (0..rows).map(|row| key.at_name("advantage").at(row as u64).normal() as f32).collect();
         Self { mask, stats, old, rollout, reference, advantages }
@@ -70,6 +74,7 @@ impl Batch {
             stats: TokenStats {
                 logp: self.stats.logp.select(rows.clone()),
                 entropy: self.stats.entropy.select(rows.clone()),
+                ..Default::default()
             },
             old: self.old.select(rows.clone()),
             rollout: self.rollout.select(rows.clone()),
@@ -85,7 +90,7 @@ impl Batch {
             logp_rollout: Some(&self.rollout),
             logp_reference: Some(&self.reference),
             advantages: &self.advantages,
-            want: Want { entropy: true },
+            want: Want::ENTROPY,
         }
     }
 
@@ -195,7 +200,11 @@ fn masked_tokens_are_never_read() {
         for fill in [f32::NAN, f32::NEG_INFINITY, 6.0] {
             let padded = Batch {
                 mask: batch.mask.iter().map(|row| row.iter().copied().chain([false; 3])).collect(),
-                stats: TokenStats { logp: pad(&batch.stats.logp, fill), entropy: pad(&batch.stats.entropy, fill) },
+                stats: TokenStats {
+                    logp: pad(&batch.stats.logp, fill),
+                    entropy: pad(&batch.stats.entropy, fill),
+                    ..Default::default()
+                },
                 old: pad(&batch.old, 0.0),
                 rollout: pad(&batch.rollout, fill),
                 reference: pad(&batch.reference, fill),
@@ -215,7 +224,7 @@ fn masked_tokens_are_never_read() {
 #[test]
 fn on_policy_the_clipped_methods_agree() {
     let equal: Ragged<bool> = vec![vec![true; 3]; 4].into_iter().collect();
-    let stats = TokenStats { logp: equal.like(-0.7), entropy: equal.like(0.0) };
+    let stats = TokenStats { logp: equal.like(-0.7), entropy: equal.like(0.0), ..Default::default() };
     let slopes: Vec<Vec<f32>> = ["grpo", "dapo", "gspo"]
         .into_iter()
         .map(|name| {
@@ -254,7 +263,7 @@ fn a_group_without_variance_has_exactly_no_gradient() {
 #[test]
 fn a_step_without_a_trained_token_is_quiet() {
     let mask: Ragged<bool> = [vec![false; 3], vec![]].into_iter().collect();
-    let stats = TokenStats { logp: mask.like(f32::NAN), entropy: mask.like(f32::NAN) };
+    let stats = TokenStats { logp: mask.like(f32::NAN), entropy: mask.like(f32::NAN), ..Default::default() };
     for method in methods() {
         let objective = (method.defaults)();
         let batch = LossBatch {
@@ -263,7 +272,7 @@ fn a_step_without_a_trained_token_is_quiet() {
             logp_rollout: None,
             logp_reference: None,
             advantages: &[1.0, -1.0],
-            want: Want { entropy: true },
+            want: Want::ENTROPY,
         };
         let output = objective.loss(&batch, &stats, &objective.normaliser(&mask, 4)).unwrap();
         assert_eq!((output.loss, output.grads.logp.flat()), (0.0, [0.0; 3].as_slice()));

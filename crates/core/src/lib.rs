@@ -13,7 +13,7 @@ mod problem;
 mod ragged;
 mod rollout;
 
-pub use batch::{TokenBatch, TokenGrads, TokenStats, Want};
+pub use batch::{TokenBatch, TokenGrads, TokenStats, UNROUTED, Want};
 pub use item::{Item, Message, PromptText, Role};
 pub use key::{Key, Purpose};
 pub use panic::{catch_panic, panic_is_expected};

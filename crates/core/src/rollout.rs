@@ -1,5 +1,6 @@
 //! What sampling gives back, and what a verifier says of it.
 
+use crate::Ragged;
 use serde::{Deserialize, Serialize};
 
 /// Why a sample ended.
@@ -43,6 +44,12 @@ pub struct Rollout {
     pub weights: u64,
     /// Why it ended.
     pub stop: StopReason,
+    /// The ids each token was drawn from, a row per token, as [`crate::TokenBatch::support`]; absent where nothing was cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub support: Option<Ragged<u32>>,
+    /// Experts that the sampler used, as a row of [`crate::TokenBatch::routing`]; absent where they were not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<Vec<u16>>,
 }
 
 impl Rollout {

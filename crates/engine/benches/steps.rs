@@ -102,7 +102,11 @@ fn train(name: &str, threads: usize) {
         let scored = &batch.scored;
         native
             .accumulate(&batch, Want::default(), &mut |_| {
-                Ok(TokenGrads { logp: scored.map(|s| if *s { -1.0 / n } else { 0.0 }), entropy: None })
+                Ok(TokenGrads {
+                    logp: scored.map(|s| if *s { -1.0 / n } else { 0.0 }),
+                    entropy: None,
+                    ..Default::default()
+                })
             })
             .unwrap();
         native.step(&adamw(1e-4)).unwrap();
@@ -166,7 +170,7 @@ fn grpo(threads: usize) {
             }
             let n = (prompts * group * completion) as f32;
             native
-                .accumulate(&batch, Want { entropy: true }, &mut |stats| {
+                .accumulate(&batch, Want::ENTROPY, &mut |stats| {
                     // Advantages of both signs; at the first update every ratio is 1.
                     let mut logp = stats.logp.like(0.0f32);
                     for row in 0..logp.rows() {
@@ -175,7 +179,7 @@ fn grpo(threads: usize) {
                             *grad = if *scored { -advantage / n } else { 0.0 };
                         }
                     }
-                    Ok(TokenGrads { logp, entropy: None })
+                    Ok(TokenGrads { logp, entropy: None, ..Default::default() })
                 })
                 .unwrap();
             native.step(&adamw(1e-3)).unwrap();

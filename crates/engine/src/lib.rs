@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub use model::{Family, ModelConfig, RopeScaling, TensorSpec};
 
-use lapidary_core::{Key, Result, StopReason, TokenBatch, TokenGrads, TokenStats, Want};
+use lapidary_core::{Key, Ragged, Result, StopReason, TokenBatch, TokenGrads, TokenStats, Want};
 
 /// One prompt to be continued `samples` times. The prompt is computed once for all its samples.
 #[derive(Clone, Debug)]
@@ -31,6 +31,18 @@ pub struct SampleRequest {
     pub stop_tokens: Vec<u32>,
     /// Where in the tree of randomness: token `t` of sample `s` is drawn with `key.at(s).at(t)`.
     pub key: Key,
+    /// What to write down for a trainer that is to see the same distribution.
+    pub record: Record,
+}
+
+/// What sampling writes down beside tokens and log-probabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The ids that each token was drawn from under top-k or top-p; the sample's log-probabilities are then those of the
+    /// distribution cut to these ids.
+    pub support: bool,
+    /// The experts that each token used.
+    pub routing: bool,
 }
 
 /// How a token is chosen from the model's distribution.
@@ -58,6 +70,11 @@ pub struct Sample {
     pub logp: Vec<f32>,
     /// Why it ended.
     pub stop: StopReason,
+    /// A row per new token, as [`TokenBatch::support`]; where [`Record::support`].
+    pub support: Option<Ragged<u32>>,
+    /// `[prompt and new tokens · stride]`, as a row of [`TokenBatch::routing`]; where [`Record::routing`]. The last token never
+    /// ran, so it is [`lapidary_core::UNROUTED`].
+    pub routing: Option<Vec<u16>>,
 }
 
 /// One optimiser step: AdamW (Loshchilov & Hutter 2019, algorithm 2) on the accumulated gradient.
@@ -98,6 +115,11 @@ pub trait Engine {
 
     /// Log-probabilities (and what `want` asks for) of the scored tokens of `batch`.
     fn score(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats>;
+
+    /// As [`Engine::score`] with adapters switched off: the frozen model that they adapt. Without adapters it is the same.
+    fn score_base(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
+        self.score(batch, want)
+    }
 
     /// Forward, ask the objective once for dLoss/dstatistics, backward; adds to the accumulated gradient.
     ///

@@ -46,6 +46,7 @@ fn check(model: &Native, prompt: &[u32], logp: &[f64], greedy: &[u32], margins: 
         choose: Choose::Greedy,
         stop_tokens: vec![],
         key: Key::new(0, Purpose::Generate),
+        record: lapidary_engine::Record::default(),
     };
     let out = model.sample(&[request], &|_| ()).unwrap().remove(0).remove(0);
     let sure = margins.map_or(greedy.len(), |m| m.iter().position(|m| *m < 0.05).unwrap_or(greedy.len()));

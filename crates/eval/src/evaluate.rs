@@ -133,6 +133,7 @@ fn question(
         choose: if temperature == 0.0 { Choose::Greedy } else { Choose::Draw { temperature, top_k, top_p } },
         stop_tokens,
         key: Key::new(settings.seed, Purpose::Evaluate).at(index),
+        record: lapidary_engine::Record::default(),
     }))
 }
 

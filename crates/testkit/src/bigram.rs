@@ -82,7 +82,8 @@ impl Bigram {
 
     fn continue_once(&self, request: &SampleRequest, sample: u64) -> Sample {
         let mut last = *request.prompt.last().expect("a prompt has a token");
-        let mut out = Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length };
+        let mut out =
+            Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length, support: None, routing: None };
         for t in 0..request.max_new_tokens {
             let (token, logp) = match request.choose {
                 Choose::Greedy => {
@@ -157,7 +158,8 @@ impl Engine for Bigram {
     }
 
     fn score(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
-        let mut stats = TokenStats { logp: batch.tokens.like(0.0), entropy: batch.tokens.like(0.0) };
+        let mut stats =
+            TokenStats { logp: batch.tokens.like(0.0), entropy: batch.tokens.like(0.0), ..Default::default() };
         for row in 0..batch.tokens.rows() {
             let tokens = batch.tokens.row(row);
             for t in (1..tokens.len()).filter(|&t| batch.scored.row(row)[t]) {
@@ -306,7 +308,7 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_the_score() {
         let batch = TokenBatch::all([vec![1, 3, 4, 3, 0, 2]]);
-        let want = Want { entropy: true };
+        let want = Want::ENTROPY;
         let value = |model: &Bigram| {
             let tokens = batch.tokens.row(0);
             (1..tokens.len())
@@ -319,7 +321,7 @@ mod tests {
         let mut model = toy();
         model
             .accumulate(&batch, want, &mut |stats| {
-                Ok(TokenGrads { logp: stats.logp.like(2.0), entropy: Some(stats.logp.like(3.0)) })
+                Ok(TokenGrads { logp: stats.logp.like(2.0), entropy: Some(stats.logp.like(3.0)), ..Default::default() })
             })
             .unwrap();
         for i in 0..25 {
@@ -351,7 +353,9 @@ mod tests {
         };
         let step = |model: &mut Bigram| {
             let batch = TokenBatch::all([vec![1, 3, 4, 2]]);
-            let grads = |stats: &TokenStats| Ok(TokenGrads { logp: stats.logp.like(-1.0), entropy: None });
+            let grads = |stats: &TokenStats| {
+                Ok(TokenGrads { logp: stats.logp.like(-1.0), entropy: None, ..Default::default() })
+            };
             model.accumulate(&batch, Want::default(), &mut { grads }).unwrap();
             model.step(&update).unwrap();
         };

@@ -107,7 +107,7 @@ fn accumulate(
     progress: &Progress<'_, '_>,
 ) -> Result<LossMetrics> {
     // Entropies are wanted for the health rules even where the loss does not use them.
-    let want = Want { entropy: true };
+    let want = Want::ENTROPY;
     let normaliser = lesson.objective.normaliser(&rows.mask, lesson.max_new_tokens);
     let mut metrics = LossMetrics::default();
     for range in microbatches(rows.mask.lengths(), lesson.tokens_per_microbatch) {

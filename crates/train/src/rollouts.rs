@@ -96,6 +96,7 @@ pub(crate) fn sample(
             choose: sampling.choose,
             stop_tokens: end_tokens(bench),
             key: key.at((first + at) as u64),
+            record: lapidary_engine::Record::default(),
         });
     }
     let most: usize = requests.iter().map(|request| request.samples * request.max_new_tokens).sum();
@@ -148,6 +149,8 @@ fn unscored(
             },
             weights: bench.engine.version(),
             stop: sample.stop,
+            support: None,
+            routing: None,
         },
         prompt_text: item.prompt.clone(),
         answer: item.answer.clone(),
@@ -265,6 +268,8 @@ mod tests {
                 temperature: 1.0,
                 weights: 12,
                 stop: StopReason::Eos,
+                support: None,
+                routing: None,
             },
             prompt_text: PromptText::Text("1+1=".into()),
             completion: "2".into(),

@@ -9,7 +9,7 @@
 
 use lapidary_core::{Item, Key, Purpose, Result, TokenBatch, TokenGrads, Want};
 use lapidary_engine::native::Native;
-use lapidary_engine::{Choose, Engine, Family, ModelConfig, SampleRequest, Update};
+use lapidary_engine::{Choose, Engine, Family, ModelConfig, Record, SampleRequest, Update};
 use lapidary_reward::{Attempt, Reward};
 use lapidary_task::{Split, Task, TaskSpec};
 use lapidary_text::Tokenizer;
@@ -51,7 +51,15 @@ fn expert_iteration(
     let requests = (0..).zip(&items).map(|(i, item)| {
         let choose = Choose::Draw { temperature: 1.0, top_k: 0, top_p: 1.0 };
         let (prompt, stop_tokens) = (text.encode_prompt(&item.prompt)?, text.end_tokens().to_vec());
-        Ok(SampleRequest { prompt, samples: 4, max_new_tokens: 6, choose, stop_tokens, key: key.at(i) })
+        Ok(SampleRequest {
+            prompt,
+            samples: 4,
+            max_new_tokens: 6,
+            choose,
+            stop_tokens,
+            key: key.at(i),
+            record: Record::default(),
+        })
     });
     let requests: Vec<SampleRequest> = requests.collect::<Result<_>>()?;
     let groups = model.sample(&requests, &|_| ())?;
@@ -90,7 +98,7 @@ fn warm_up(model: &mut Native, text: &Tokenizer, task: &dyn Task, step: u64) -> 
 fn learn(model: &mut Native, batch: &TokenBatch, n: f32, learning_rate: f64) -> Result<()> {
     model.accumulate(batch, Want::default(), &mut |_stats| {
         let logp = batch.scored.map(|&scored| if scored { -1.0 / n } else { 0.0 });
-        Ok(TokenGrads { logp, entropy: None })
+        Ok(TokenGrads { logp, ..TokenGrads::default() })
     })?;
     model.step(&Update {
         learning_rate,

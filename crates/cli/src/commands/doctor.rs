@@ -109,6 +109,7 @@ fn agreement() -> Result<Finding> {
         choose: Choose::Draw { temperature: 1.0, top_k: 0, top_p: 1.0 },
         stop_tokens: Vec::new(),
         key: Key::new(1, Purpose::Generate),
+        record: lapidary_engine::Record::default(),
     };
     let prompt = request.prompt.clone();
     let samples = engine.sample(&[request], &|_| {})?.remove(0);

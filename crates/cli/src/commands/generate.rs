@@ -131,6 +131,7 @@ impl Generate {
             choose,
             stop_tokens: stop_tokens.clone(),
             key: waiting.key,
+            record: lapidary_engine::Record::default(),
         };
         let requests: Vec<SampleRequest> = prompts.iter().map(request).collect();
         let answers = model.engine.sample(&requests, &|_| {})?;

@@ -66,7 +66,7 @@ impl Score {
         for ids in &sequences {
             batch.push(ids, &vec![true; ids.len()], self.temperature);
         }
-        let stats = model.engine.score(&batch, Want { entropy: true })?;
+        let stats = model.engine.score(&batch, Want::ENTROPY)?;
         for (row, ids) in sequences.iter().enumerate() {
             let (logp, entropy) = (stats.logp.row(row), stats.entropy.row(row));
             let (logp, entropy) = (logp.get(1..).unwrap_or_default(), entropy.get(1..).unwrap_or_default());

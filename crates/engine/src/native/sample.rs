@@ -204,7 +204,8 @@ impl<'a> Worker<'a> {
             let shared = prompt.tokens / LANES * LANES;
             let mut own = self.net.cache(prompt.tokens - shared + limit);
             self.copy_tail(&prompt, shared, &mut own);
-            let out = Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length };
+            let out =
+                Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length, support: None, routing: None };
             let prompt = prompt.clone();
             let mut one = Active { request, request_index: job.request, sample, prompt, own, out, limit };
             let logits = one.prompt.clone();

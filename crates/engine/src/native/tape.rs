@@ -284,7 +284,7 @@ impl Net<'_> {
 
 /// Spreads the statistics of targets over the shape of the batch.
 pub(crate) fn spread(batch: &TokenBatch, targets: &Targets, found: &[(Distribution, f32)]) -> TokenStats {
-    let mut stats = TokenStats { logp: batch.tokens.like(0.0), entropy: batch.tokens.like(0.0) };
+    let mut stats = TokenStats { logp: batch.tokens.like(0.0), entropy: batch.tokens.like(0.0), ..Default::default() };
     for (&at, (d, logp)) in targets.token.iter().zip(found) {
         stats.logp.flat_mut()[at] = *logp;
         stats.entropy.flat_mut()[at] = d.entropy;

@@ -56,7 +56,7 @@ impl Expected {
 }
 
 const FAMILIES: [&str; 3] = ["llama", "qwen2", "qwen3"];
-const ENTROPY: Want = Want { entropy: true };
+const ENTROPY: Want = Want::ENTROPY;
 
 fn open(family: &str, threads: usize) -> Native {
     Native::open(&golden(family), threads).unwrap()
@@ -67,7 +67,7 @@ fn mean_nll(stats: &TokenStats, batch: &TokenBatch) -> (f64, TokenGrads) {
     let n = batch.scored.flat().iter().filter(|s| **s).count() as f64;
     let loss = -stats.logp.flat().iter().map(|x| f64::from(*x)).sum::<f64>() / n;
     let logp = batch.scored.map(|s| if *s { (-1.0 / n) as f32 } else { 0.0 });
-    (loss, TokenGrads { logp, entropy: None })
+    (loss, TokenGrads { logp, entropy: None, ..Default::default() })
 }
 
 fn adamw() -> Update {
@@ -236,7 +236,7 @@ fn a_sampled_token_has_the_same_bits_in_sampling_scoring_and_training() {
                 native
                     .accumulate(&batch.select(&reversed), ENTROPY, &mut |stats| {
                         check(stats, &reversed, "trained");
-                        Ok(TokenGrads { logp: stats.logp.like(0.0), entropy: None })
+                        Ok(TokenGrads { logp: stats.logp.like(0.0), entropy: None, ..Default::default() })
                     })
                     .unwrap();
             }
@@ -355,7 +355,7 @@ fn derivatives_agree_with_finite_differences() {
                 entropy.flat_mut()[i] = -0.5;
             }
         }
-        (loss, TokenGrads { logp, entropy: Some(entropy) })
+        (loss, TokenGrads { logp, entropy: Some(entropy), ..Default::default() })
     };
     native.accumulate(&batch, ENTROPY, &mut |stats| Ok(objective(stats).1)).unwrap();
     let slots: Vec<(String, usize)> =
@@ -401,7 +401,7 @@ fn a_gradient_that_is_not_finite_leaves_everything_as_it_was() {
     let before = bits(&native.flat);
     native
         .accumulate(&batch, Want::default(), &mut |stats| {
-            let mut grads = TokenGrads { logp: stats.logp.like(0.0), entropy: None };
+            let mut grads = TokenGrads { logp: stats.logp.like(0.0), entropy: None, ..Default::default() };
             grads.logp.row_mut(0)[3] = f32::NAN;
             Ok(grads)
         })
@@ -432,7 +432,11 @@ fn a_row_without_scored_tokens_and_an_empty_batch_are_fine() {
     batch.push(&[], &[], 1.0);
     let stats = native.score(&batch, ENTROPY).unwrap();
     assert_eq!(stats.logp, Ragged::from_flat(vec![0.0; 3], [3, 0]));
-    native.accumulate(&batch, ENTROPY, &mut |s| Ok(TokenGrads { logp: s.logp.like(0.0), entropy: None })).unwrap();
+    native
+        .accumulate(&batch, ENTROPY, &mut |s| {
+            Ok(TokenGrads { logp: s.logp.like(0.0), entropy: None, ..Default::default() })
+        })
+        .unwrap();
     assert_eq!(native.step(&adamw()).unwrap().grad_norm, 0.0);
     assert!(native.sample(&[], &|_| ()).unwrap().is_empty());
 }

@@ -59,7 +59,7 @@ impl Engine for Parrot {
             } else {
                 tokens = vec![tokens[0]; request.max_new_tokens];
             }
-            Sample { logp: vec![0.0; tokens.len()], tokens, stop }
+            Sample { logp: vec![0.0; tokens.len()], tokens, stop, support: None, routing: None }
         };
         Ok(requests.iter().map(|r| (0..r.samples as u64).map(|s| answer(r, s)).collect()).collect())
     }
