@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use lapidary_core::{Key, Purpose, TokenBatch, TokenGrads, Want};
 use lapidary_engine::native::Native;
-use lapidary_engine::{Choose, Engine, Family, ModelConfig, SampleRequest, Update};
+use lapidary_engine::{Choose, Engine, Family, ModelConfig, Record, SampleRequest, Update};
 use machine::{fma_peak, usage};
 
 fn shape(name: &str) -> (ModelConfig, usize, usize) {
@@ -126,6 +126,7 @@ fn decode(name: &str, batch: usize, threads: usize) {
             choose: Choose::Greedy,
             stop_tokens: vec![],
             key: Key::new(1, Purpose::Generate).at(r as u64),
+            record: Record::default(),
         })
         .collect();
     let isa = native.isa().name();
@@ -157,6 +158,7 @@ fn grpo(threads: usize) {
                     choose: Choose::Draw { temperature: 1.0, top_k: 0, top_p: 1.0 },
                     stop_tokens: vec![],
                     key: Key::new(1, Purpose::Sample).at(step as u64).at(r as u64),
+                    record: Record::default(),
                 })
                 .collect();
             let sampled = native.sample(&requests, &|_| ()).unwrap();
