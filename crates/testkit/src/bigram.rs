@@ -295,6 +295,7 @@ mod tests {
             choose: Choose::Draw { temperature: 0.7, top_k: 0, top_p: 1.0 },
             stop_tokens: vec![2],
             key: Key::new(1, Purpose::Sample),
+            record: lapidary_engine::Record::default(),
         };
         for sample in &toy().sample(&[request], &|_| {}).unwrap()[0] {
             let mut batch = TokenBatch::all([[&[1], sample.tokens.as_slice()].concat()]);

@@ -177,7 +177,15 @@ fn greedy_tokens_are_hugging_faces() {
 }
 
 fn request(prompt: Vec<u32>, samples: usize, max_new_tokens: usize, choose: Choose) -> SampleRequest {
-    SampleRequest { prompt, samples, max_new_tokens, choose, stop_tokens: vec![2], key: Key::new(5, Purpose::Sample) }
+    SampleRequest {
+        prompt,
+        samples,
+        max_new_tokens,
+        choose,
+        stop_tokens: vec![2],
+        key: Key::new(5, Purpose::Sample),
+        record: crate::Record::default(),
+    }
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -196,6 +204,7 @@ fn requests(temperature: f32) -> Vec<SampleRequest> {
             choose: Choose::Draw { temperature, top_k: 0, top_p: 1.0 },
             stop_tokens: vec![2],
             key: Key::new(9, Purpose::Sample).at(i as u64),
+            record: crate::Record::default(),
         })
         .collect()
 }
@@ -254,6 +263,7 @@ fn gradients(family: &str, threads: usize, splits: &[&[usize]]) -> Vec<Vec<u32>>
                 Ok(TokenGrads {
                     logp: stats.logp.map(|x| x * 0.1),
                     entropy: Some(stats.entropy.map(|x| if *x > 0.0 { 0.03 } else { 0.0 })),
+                    ..Default::default()
                 })
             })
             .unwrap();
