@@ -127,7 +127,6 @@ impl Net<'_> {
     ) {
         let (h, v, k) = (self.w.hidden, self.w.vocabulary, self.c.hidden);
         let head = &self.layout.head;
-        let head_t = &transposed[head.transposed.clone()];
         let chunk_rows = self.chunk_rows();
         let mut own = Vec::new();
         for from in (0..targets.len()).step_by(chunk_rows) {
@@ -172,7 +171,7 @@ impl Net<'_> {
                         );
                     }
                     let dy = d_norm_at.part(first * h..last * h);
-                    linear(self.isa, rows, logits, v, head_t, head.outputs, dy, h, false);
+                    self.project_back(head, transposed, rows, logits, v, dy, h);
                     let (xs, factors) = (xs_at.part(first * h..last * h), factors_at.part(first..last));
                     for (i, line) in xs.chunks_exact_mut(h).enumerate() {
                         line.copy_from_slice(&stream[targets.source[from + first + i] * h..][..h]);
@@ -198,6 +197,21 @@ impl Net<'_> {
                 gradient,
             );
         }
+    }
+
+    /// `dx = dy·W` of rows: every projection of the backward pass.
+    fn project_back(
+        &self,
+        matrix: &Matrix,
+        transposed: &[f32],
+        rows: usize,
+        dy: &[f32],
+        dy_stride: usize,
+        dx: &mut [f32],
+        dx_stride: usize,
+    ) {
+        let packed = &transposed[matrix.transposed.clone()];
+        linear(self.isa, rows, dy, dy_stride, packed, matrix.outputs, dx, dx_stride, false);
     }
 
     /// `dx +=` the derivative of a norm of one row.
@@ -264,17 +278,7 @@ impl Net<'_> {
                 unsafe {
                     let dx = &d_stream[from * h..to * h];
                     let d_hidden = grow(&mut s.a, m * f);
-                    linear(
-                        self.isa,
-                        m,
-                        dx,
-                        h,
-                        &transposed[layer.down.transposed.clone()],
-                        layer.down.outputs,
-                        d_hidden,
-                        f,
-                        false,
-                    );
+                    self.project_back(&layer.down, transposed, m, dx, h, d_hidden, f);
                     let d_gu = d_gate_up.part(from * 2 * f..to * 2 * f);
                     let hid = grow(&mut s.b, m * f);
                     for i in 0..m {
@@ -293,8 +297,7 @@ impl Net<'_> {
                         pack_row(n, from + i, &hid[i * f..][..self.c.feed_forward], packed_f.pointer());
                     }
                     let dy = d_norm.part(from * h..to * h);
-                    let gu_t = &transposed[layer.gate_up.transposed.clone()];
-                    linear(self.isa, m, d_gu, 2 * f, gu_t, layer.gate_up.outputs, dy, h, false);
+                    self.project_back(&layer.gate_up, transposed, m, d_gu, 2 * f, dy, h);
                     let middle = &tape.middle[from * h..to * h];
                     self.pack_normed(n, from, &layer.norm2, middle, &tape.factors2[from..to], packed_y);
                     let d_mid = d_middle.part(from * h..to * h);
@@ -304,8 +307,7 @@ impl Net<'_> {
                         self.norm_backward(&layer.norm2, x, tape.factors2[from + i], &dy[i * h..], dx);
                     }
                     let d_att = d_attention.part(from * q..to * q);
-                    let output_t = &transposed[layer.output.transposed.clone()];
-                    linear(self.isa, m, d_mid, h, output_t, layer.output.outputs, d_att, q, false);
+                    self.project_back(&layer.output, transposed, m, d_mid, h, d_att, q);
                     for i in from..to {
                         pack_row(n, i, &tape.attention[i * q..][..heads], packed_o.pointer());
                     }
@@ -443,8 +445,7 @@ impl Net<'_> {
                 let d_line = d_qkv.part(from * width..to * width);
                 self.backward_head_norms(layer, tape, from, d_line);
                 let dy = d_norm.part(from * h..to * h);
-                let qkv_t = &transposed[layer.qkv.transposed.clone()];
-                linear(self.isa, m, d_line, width, qkv_t, layer.qkv.outputs, dy, h, false);
+                self.project_back(&layer.qkv, transposed, m, d_line, width, dy, h);
                 let x = &tape.x[from * h..to * h];
                 self.pack_normed(n, from, &layer.norm1, x, &tape.factors1[from..to], packed);
                 let dx = d_stream.part(from * h..to * h);

@@ -56,6 +56,20 @@ impl Net<'_> {
         }
     }
 
+    /// `y (+)= x·Wᵀ` of rows: every projection of the forward pass.
+    pub fn project(
+        &self,
+        matrix: &Matrix,
+        rows: usize,
+        x: &[f32],
+        x_stride: usize,
+        y: &mut [f32],
+        y_stride: usize,
+        accumulate: bool,
+    ) {
+        linear(self.isa, rows, x, x_stride, self.matrix(matrix), matrix.inputs, y, y_stride, accumulate);
+    }
+
     /// RMS norm of rows; returns the factors through `factors`.
     pub fn norm(&self, weight: &Vector, rows: usize, x: &[f32], y: &mut [f32], factors: &mut [f32]) {
         let n = self.w.hidden;
@@ -95,17 +109,7 @@ impl Net<'_> {
             let bias = self.vector(bias);
             qkv.chunks_exact_mut(width).take(rows).for_each(|line| line.copy_from_slice(bias));
         }
-        linear(
-            self.isa,
-            rows,
-            y,
-            self.w.hidden,
-            self.matrix(&layer.qkv),
-            self.c.hidden,
-            qkv,
-            width,
-            layer.qkv_bias.is_some(),
-        );
+        self.project(&layer.qkv, rows, y, self.w.hidden, qkv, width, layer.qkv_bias.is_some());
         if let (Some(q), Some(k)) = (&layer.q_norm, &layer.k_norm) {
             self.normalise_heads(self.vector(q), self.vector(k), rows, qkv, qk_norm);
         }
@@ -164,10 +168,9 @@ impl Net<'_> {
     ) {
         let (h, f) = (self.w.hidden, self.w.feed_forward);
         middle[..rows * h].copy_from_slice(&x[..rows * h]);
-        let q = self.c.heads * self.c.head_width;
-        linear(self.isa, rows, attention, self.w.q, self.matrix(&layer.output), q, middle, h, true);
+        self.project(&layer.output, rows, attention, self.w.q, middle, h, true);
         self.norm(&layer.norm2, rows, middle, y, factors);
-        linear(self.isa, rows, y, h, self.matrix(&layer.gate_up), self.c.hidden, gate_up, 2 * f, false);
+        self.project(&layer.gate_up, rows, y, h, gate_up, 2 * f, false);
         assert!(gate_up.len() >= rows * 2 * f && hidden.len() >= rows * f);
         for i in 0..rows {
             let line = &gate_up[i * 2 * f..];
@@ -175,14 +178,13 @@ impl Net<'_> {
             unsafe { row::gate(self.isa, f, line.as_ptr(), line[f..].as_ptr(), hidden[i * f..].as_mut_ptr()) };
         }
         x[..rows * h].copy_from_slice(&middle[..rows * h]);
-        linear(self.isa, rows, hidden, f, self.matrix(&layer.down), self.c.feed_forward, x, h, true);
+        self.project(&layer.down, rows, hidden, f, x, h, true);
     }
 
     /// Final norm and output head.
     pub fn logits(&self, rows: usize, x: &[f32], y: &mut [f32], factors: &mut [f32], logits: &mut [f32]) {
         self.norm(&self.layout.norm, rows, x, y, factors);
-        let head = self.matrix(&self.layout.head);
-        linear(self.isa, rows, y, self.w.hidden, head, self.c.hidden, logits, self.w.vocabulary, false);
+        self.project(&self.layout.head, rows, y, self.w.hidden, logits, self.w.vocabulary, false);
     }
 
     /// Statistics of a row of logits at a temperature.
