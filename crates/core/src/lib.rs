@@ -12,6 +12,7 @@ mod panic;
 mod problem;
 mod ragged;
 mod rollout;
+mod vocabulary;
 
 pub use batch::{TokenBatch, TokenGrads, TokenStats, UNROUTED, Want};
 pub use item::{Item, Message, PromptText, Role};
@@ -20,3 +21,4 @@ pub use panic::{catch_panic, panic_is_expected};
 pub use problem::{Kind, Place, Problem, Result};
 pub use ragged::Ragged;
 pub use rollout::{Rollout, StopReason, TokenRole, Verdict};
+pub use vocabulary::GgufVocabulary;

@@ -3,42 +3,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use lapidary_core::{Kind, Problem, Result};
+use lapidary_core::{GgufVocabulary, Kind, Problem, Result};
 use serde_json::{Map, Value, json};
 
 use crate::ChatTemplate;
 use crate::characters::starts_with;
 use crate::specials::Specials;
 use crate::tokenizer::{Parts, Tokenizer, read};
-
-/// The `tokenizer.ggml.*` entries of a GGUF file, as they are there.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct GgufVocabulary {
-    /// `model`: `gpt2` (byte-level BPE with merges) or `llama` (SentencePiece-like BPE with scores).
-    pub model: String,
-    /// `pre`: how text is cut before merging (`smollm`, `qwen2`, `llama-bpe`, …); empty counts as `default`.
-    pub pre: String,
-    /// `tokens`: one text per id.
-    pub tokens: Vec<String>,
-    /// `merges`: `left right`, likeliest first; only for `gpt2`.
-    pub merges: Vec<String>,
-    /// `scores`: one per token; only for `llama`, where higher merges earlier.
-    pub scores: Vec<f32>,
-    /// `token_type`: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte. Empty counts as all normal.
-    pub token_types: Vec<i32>,
-    /// `bos_token_id`.
-    pub bos: Option<u32>,
-    /// `eos_token_id`.
-    pub eos: Option<u32>,
-    /// `padding_token_id`.
-    pub pad: Option<u32>,
-    /// `add_bos_token`; where absent, yes for `llama` and `llama-bpe`, else no (as llama.cpp).
-    pub add_bos: Option<bool>,
-    /// `add_space_prefix`; where absent, yes. Only for `llama`.
-    pub add_space_prefix: Option<bool>,
-    /// `tokenizer.chat_template`.
-    pub chat_template: Option<String>,
-}
 
 const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
@@ -57,12 +28,12 @@ impl Tokenizer {
     ///
     /// # Errors
     /// T006 for a vocabulary that contradicts itself or uses a layout that is not supported.
-    pub fn from_gguf(vocabulary: GgufVocabulary) -> Result<Self> {
+    pub fn from_gguf(vocabulary: &GgufVocabulary) -> Result<Self> {
         let path = Path::new("tokenizer.ggml of the GGUF file");
-        check(&vocabulary)?;
+        check(vocabulary)?;
         let file = match vocabulary.model.as_str() {
-            "gpt2" => byte_level(&vocabulary)?,
-            "llama" => sentence_piece(&vocabulary)?,
+            "gpt2" => byte_level(vocabulary)?,
+            "llama" => sentence_piece(vocabulary)?,
             other => return Err(unusable(format!("its tokenizer model `{other}` is not supported"))),
         };
         let reader = read(path, &file.to_string())?;
@@ -71,8 +42,9 @@ impl Tokenizer {
             .filter_map(|(role, id)| Some((role.to_string(), vocabulary.tokens.get(id? as usize)?.clone())))
             .collect();
         let specials = Specials::resolve(named, |text| reader.token_to_id(text), path)?;
-        let add_bos = Some(adds_bos(&vocabulary));
-        let template = vocabulary.chat_template.map(|source| ("default".to_string(), ChatTemplate::new(source, path)));
+        let add_bos = Some(adds_bos(vocabulary));
+        let template =
+            vocabulary.chat_template.clone().map(|source| ("default".to_string(), ChatTemplate::new(source, path)));
         let templates = template.into_iter().collect();
         Ok(Tokenizer::from_parts(Parts { reader, specials, add_bos, templates, config: Map::new() }))
     }

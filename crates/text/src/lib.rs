@@ -23,7 +23,6 @@ mod stream;
 mod template;
 mod tokenizer;
 
-pub use gguf::GgufVocabulary;
 pub use masks::MaskedTokens;
 pub use stream::TextStream;
 pub use template::{ChatTemplate, RenderOptions};

@@ -4,8 +4,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use lapidary_core::{Message, PromptText};
-use lapidary_text::{ChatTemplate, GgufVocabulary, RenderOptions, Tokenizer};
+use lapidary_core::{GgufVocabulary, Message, PromptText};
+use lapidary_text::{ChatTemplate, RenderOptions, Tokenizer};
 use serde_json::Value;
 
 fn data() -> Option<PathBuf> {
@@ -62,7 +62,7 @@ fn ids(value: &Value) -> Vec<u32> {
 fn smollm2_gives_the_ids_of_hugging_face_from_both_formats() {
     let Some(data) = data() else { return };
     let cases = json(&data.join("tokenizer_cases.json"));
-    let models = [smollm2(&data), Tokenizer::from_gguf(smollm2_gguf(&data)).unwrap()];
+    let models = [smollm2(&data), Tokenizer::from_gguf(&smollm2_gguf(&data)).unwrap()];
     let mut checked = 0;
     for tokenizer in &models {
         assert_eq!((tokenizer.vocabulary(), tokenizer.eos(), tokenizer.adds_bos()), (49_152, Some(2), false));

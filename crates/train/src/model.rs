@@ -6,7 +6,7 @@ use lapidary_core::{Kind, Problem, Result};
 use lapidary_engine::hf::Checkpoint;
 use lapidary_engine::native::Native;
 use lapidary_engine::{Engine, Family, ModelConfig};
-use lapidary_text::{GgufVocabulary, Tokenizer};
+use lapidary_text::Tokenizer;
 
 /// Makes an engine of a saved model's directory: how the frozen reference of a KL term comes to be.
 pub type Reopen = Box<dyn Fn(&Path) -> Result<Box<dyn Engine>>>;
@@ -84,28 +84,10 @@ pub fn load(source: &str, seed: u64, threads: usize) -> Result<LoadedModel> {
     }
     let checkpoint = Checkpoint::open(path)?;
     let tokenizer = match checkpoint.gguf_vocabulary() {
-        Some(vocabulary) => Tokenizer::from_gguf(vocabulary_of(vocabulary))?,
+        Some(vocabulary) => Tokenizer::from_gguf(vocabulary)?,
         None => Tokenizer::from_directory(path)?,
     };
     tokenizer.check_vocabulary(checkpoint.config.vocabulary)?;
     let engine = Native::from_checkpoint(&checkpoint, threads)?;
     Ok(LoadedModel { engine: Box::new(engine), tokenizer, reopen })
-}
-
-/// Neither crate knows the other, so the one that knows both carries the entries across.
-fn vocabulary_of(from: &lapidary_engine::hf::GgufVocabulary) -> GgufVocabulary {
-    GgufVocabulary {
-        model: from.model.clone(),
-        pre: from.pre.clone(),
-        tokens: from.tokens.clone(),
-        merges: from.merges.clone(),
-        scores: from.scores.clone(),
-        token_types: from.token_types.clone(),
-        bos: from.bos,
-        eos: from.eos,
-        pad: from.pad,
-        add_bos: from.add_bos,
-        add_space_prefix: from.add_space_prefix,
-        chat_template: from.chat_template.clone(),
-    }
 }

@@ -16,12 +16,11 @@ mod save;
 
 use std::path::{Path, PathBuf};
 
-use lapidary_core::{Kind, Problem, Result};
+use lapidary_core::{GgufVocabulary, Kind, Problem, Result};
 use serde_json::Value;
 
 use crate::{ModelConfig, TensorSpec};
 pub use config::config_json;
-pub use gguf::GgufVocabulary;
 pub use save::save;
 
 /// A model on disk whose configuration and tensor list have been checked.

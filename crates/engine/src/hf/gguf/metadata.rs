@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lapidary_core::{Kind, Problem, Result};
+use lapidary_core::{GgufVocabulary, Kind, Problem, Result};
 use serde_json::json;
 
 use super::header::{Header, Value};
@@ -16,35 +16,6 @@ const LLAMA3_HIGH: f64 = 4.0;
 const LLAMA3_CONTEXT: f64 = 8192.0;
 /// Largest relative error of a divisor; they are stored as f32.
 const FACTOR_TOLERANCE: f64 = 1e-4;
-
-/// The tokenizer inside a GGUF file (`tokenizer.ggml.*`), as it is written there.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct GgufVocabulary {
-    /// `model`: `gpt2` (byte-level BPE) or `llama` (SentencePiece BPE), ….
-    pub model: String,
-    /// `pre`: the rule that splits text before merging (`smollm`, `qwen2`, `llama-bpe`, …); empty where absent.
-    pub pre: String,
-    /// `tokens`: texts in the tokenizer's own spelling; the index is the id.
-    pub tokens: Vec<String>,
-    /// `merges`: `left right`, the earliest first.
-    pub merges: Vec<String>,
-    /// `scores`: one per token, or empty.
-    pub scores: Vec<f32>,
-    /// `token_type`: one per token (1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte), or empty.
-    pub token_types: Vec<i32>,
-    /// `bos_token_id`.
-    pub bos: Option<u32>,
-    /// `eos_token_id`.
-    pub eos: Option<u32>,
-    /// `padding_token_id`.
-    pub pad: Option<u32>,
-    /// `add_bos_token`: whether a text begins with the start token.
-    pub add_bos: Option<bool>,
-    /// `add_space_prefix`: whether SentencePiece puts a space in front of a text.
-    pub add_space_prefix: Option<bool>,
-    /// `tokenizer.chat_template`: Jinja source.
-    pub chat_template: Option<String>,
-}
 
 /// Typed look-ups that say which key is wrong.
 struct Lookup<'a> {

@@ -10,7 +10,7 @@ mod metadata;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lapidary_core::{Kind, Problem, Result};
+use lapidary_core::{GgufVocabulary, Kind, Problem, Result};
 use serde_json::Value;
 
 use super::config::{self, ConfigSource};
@@ -18,7 +18,6 @@ use super::file::WeightFile;
 use crate::{Family, ModelConfig};
 use blocks::BlockType;
 use header::Header;
-pub use metadata::GgufVocabulary;
 
 /// A GGUF file whose header has been checked.
 pub(super) struct Parts {
