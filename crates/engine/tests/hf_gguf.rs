@@ -62,17 +62,25 @@ const TWO: [u8; 2] = [0x00, 0x40];
 const MINUS_QUARTER: [u8; 2] = [0x00, 0xb4];
 
 #[test]
-fn every_block_type_decodes_to_hand_computed_values() {
+fn every_small_block_type_decodes_to_hand_computed_values() {
     // Byte j is 0x10·(15 − j mod 16) + j: its low nibble is j, its high nibble 15 − j.
     let packed: Vec<u8> = (0..16).map(|j| 0x10 * (15 - j) + j).collect();
     let nibble = |i: usize| if i < 16 { i as f32 } else { (31 - i) as f32 };
     let bytes: Vec<u8> = (0..32i16).map(|j| (j * 8 - 128) as u8).collect();
-    let cases: [(u32, Vec<u8>, Vec<f32>); 6] = [
+    // Values 16 to 31 have their fifth bit set.
+    let fifth: [u8; 4] = 0xffff_0000u32.to_le_bytes();
+    let five = |i: usize| nibble(i) + if i < 16 { 0.0 } else { 16.0 };
+    let nonlinear =
+        [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
+    let cases: [(u32, Vec<u8>, Vec<f32>); 9] = [
         (0, f32_bytes(&[1.5; 32]), vec![1.5; 32]),
         (1, HALF.repeat(32), vec![0.5; 32]),
         (30, [0x40, 0xc0].repeat(32), vec![-3.0; 32]),
         (2, [&HALF[..], &packed].concat(), (0..32).map(|i| (nibble(i) - 8.0) * 0.5).collect()),
         (3, [&TWO[..], &MINUS_QUARTER, &packed].concat(), (0..32).map(|i| nibble(i) * 2.0 - 0.25).collect()),
+        (6, [&HALF[..], &fifth, &packed].concat(), (0..32).map(|i| (five(i) - 16.0) * 0.5).collect()),
+        (7, [&TWO[..], &MINUS_QUARTER, &fifth, &packed].concat(), (0..32).map(|i| five(i) * 2.0 - 0.25).collect()),
+        (20, [&TWO[..], &packed].concat(), (0..32).map(|i| nonlinear[nibble(i) as usize] * 2.0).collect()),
         (8, [&MINUS_QUARTER[..], &bytes].concat(), (0..32).map(|i| (i as f32 * 8.0 - 128.0) * -0.25).collect()),
     ];
     for (kind, block, expected) in cases {
@@ -85,6 +93,25 @@ fn every_block_type_decodes_to_hand_computed_values() {
         assert_eq!(*of("model.norm.weight"), expected, "type {kind}");
         assert_eq!(*of("model.layers.1.self_attn.v_proj.weight"), expected.repeat(16), "type {kind}");
     }
+}
+
+/// `golden/gguf/make.py` wrote random blocks of every type with ggml's Python package, and what its numpy code makes of them.
+#[test]
+fn random_blocks_of_every_type_have_the_bits_of_ggmls_own_package() {
+    let checkpoint = Checkpoint::open(&golden("gguf").join("blocks.gguf")).unwrap();
+    let file = std::fs::read(golden("gguf").join("blocks.safetensors")).unwrap();
+    let expected = safetensors::SafeTensors::deserialize(&file).unwrap();
+    let mut kinds = std::collections::BTreeMap::new();
+    for (name, view) in expected.tensors() {
+        let (kind, name) = name.split_once(':').unwrap();
+        let spec = TensorSpec { name: name.into(), shape: view.shape().to_vec() };
+        let values = checkpoint.read(&spec).unwrap();
+        assert_eq!(f32_bytes(&values), view.data(), "{kind} {name}");
+        *kinds.entry(kind.to_string()).or_insert(0) += values.len();
+    }
+    let names = "BF16 F16 IQ4_NL IQ4_XS Q2_K Q3_K Q4_0 Q4_1 Q4_K Q5_0 Q5_1 Q5_K Q6_K Q8_0";
+    assert_eq!(kinds.keys().cloned().collect::<Vec<_>>().join(" "), names);
+    assert!(kinds.values().all(|&values| values >= 512), "{kinds:?}");
 }
 
 #[test]
@@ -155,7 +182,7 @@ fn what_cannot_be_computed_is_refused_by_name() {
         refused(&gguf)
     };
     type Case<'a> = (&'a dyn Fn(&mut Gguf), &'a str, &'a str);
-    let cases: [Case; 13] = [
+    let cases: [Case; 14] = [
         (&|g| g.text("general.architecture", "gemma3"), "M006", "does not compute architecture `gemma3`"),
         (&|g| g.u32("llama.expert_count", 8), "M007", "a mixture of 8 experts"),
         (&|g| g.u32("llama.rope.dimension_count", 4), "M007", "the rotated part of a head are 4 wide, its keys 8"),
@@ -164,8 +191,10 @@ fn what_cannot_be_computed_is_refused_by_name() {
         (&|g| g.metadata.retain(|entry| entry.0 != "llama.block_count"), "M005", "`llama.block_count` of"),
         (&|g| g.u32("llama.block_count", 3), "M010", "tensor `model.layers.2.input_layernorm.weight` is missing"),
         (&|g| g.tensor("output_norm.weight", &[31], 0, vec![0; 124]), "M011", "shape [31], expected [32]"),
-        (&|g| g.tensor("blk.0.attn_v.weight", &[32, 16], 12, vec![0; 288]), "M012", "`blk.0.attn_v.weight` of"),
+        (&|g| g.tensor("blk.0.attn_v.weight", &[32, 16], 19, vec![0; 288]), "M012", "`blk.0.attn_v.weight` of"),
         (&|g| g.tensor("blk.0.attn_v.weight", &[31, 16], 8, vec![0; 544]), "M008", "cannot have shape [16, 31]"),
+        // Superblocks need rows of a multiple of 256.
+        (&|g| g.tensor("blk.0.attn_v.weight", &[32, 16], 12, vec![0; 288]), "M008", "cannot have shape [16, 32]"),
         (&|g| g.version = 1, "M008", "version 1 of the format"),
         (&|g| g.version = 3u32.swap_bytes(), "M008", "big-endian"),
         (&|g| g.tensor("blk.0.attn_v.weight", &[1 << 40, 1 << 40], 0, vec![]), "M008", "cannot have shape"),
@@ -175,8 +204,8 @@ fn what_cannot_be_computed_is_refused_by_name() {
         assert_eq!(got, code, "{message}");
         assert!(message.contains(words), "{message}");
     }
-    let (_, message) = change(&|g| g.tensor("blk.0.attn_v.weight", &[32, 16], 12, vec![0; 288]));
-    assert!(message.ends_with("has type Q4_K"), "{message}");
+    let (_, message) = change(&|g| g.tensor("blk.0.attn_v.weight", &[32, 16], 19, vec![0; 288]));
+    assert!(message.ends_with("has type IQ1_S"), "{message}");
 }
 
 #[test]

@@ -101,3 +101,13 @@ fn no_mutant_of_a_gguf_file_panics() {
     let data: usize = gguf.tensors.iter().map(|tensor| tensor.3.len().next_multiple_of(32)).sum();
     assert_mixed(survivors(&file, &file, gguf.bytes().len() - data, 3));
 }
+
+/// A file that ggml's own package wrote, with every block type in it.
+#[test]
+fn no_mutant_of_a_file_with_every_block_type_panics() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("model.gguf");
+    std::fs::copy(golden("gguf").join("blocks.gguf"), &file).unwrap();
+    // Header and list of tensors end there.
+    assert_mixed(survivors(&file, &file, 3_800, 4));
+}

@@ -6,6 +6,7 @@
 mod blocks;
 mod header;
 mod metadata;
+mod superblocks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -172,7 +173,7 @@ fn hugging_face_name(name: &str) -> Option<String> {
 fn type_refused(path: &Path, tensor: &str, kind: u32) -> Problem {
     let name = blocks::name(kind);
     Problem::new(Kind::Model, "M012", format!("tensor `{tensor}` of `{}` has type {name}", path.display()))
-        .why("Lapidary reads F32, F16, BF16, Q8_0, Q4_0 and Q4_1 blocks")
+        .why(format!("Lapidary reads {}", blocks::READABLE))
         .hint("convert the model with `llama-quantize --allow-requantize MODEL OUT Q8_0`, or use the Hugging Face directory")
 }
 
