@@ -39,7 +39,7 @@ pub struct SampleRequest {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The ids that each token was drawn from under top-k or top-p; the sample's log-probabilities are then those of the
-    /// distribution cut to these ids.
+    /// distribution cut to these ids. Where nothing is cut ([`Choose::cuts`]) nothing is recorded.
     pub support: bool,
     /// The experts that each token used.
     pub routing: bool,
@@ -61,6 +61,13 @@ pub enum Choose {
     },
 }
 
+impl Choose {
+    /// Whether tokens that the model allows may be left out: what a trainer must know to see the same distribution.
+    pub fn cuts(&self) -> bool {
+        matches!(self, Choose::Draw { top_k, top_p, .. } if *top_k > 0 || *top_p < 1.0)
+    }
+}
+
 /// One continuation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -70,7 +77,7 @@ pub struct Sample {
     pub logp: Vec<f32>,
     /// Why it ended.
     pub stop: StopReason,
-    /// A row per new token, as [`TokenBatch::support`]; where [`Record::support`].
+    /// A row per new token, as [`TokenBatch::support`]; where [`Record::support`] and [`Choose::cuts`].
     pub support: Option<Ragged<u32>>,
     /// `[prompt and new tokens · stride]`, as a row of [`TokenBatch::routing`]; where [`Record::routing`]. The last token never
     /// ran, so it is [`lapidary_core::UNROUTED`].

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use lapidary_core::Key;
-use lapidary_core::{Kind, Problem, Result, StopReason, TokenBatch, TokenGrads, TokenStats, Want};
+use lapidary_core::{Kind, Problem, Ragged, Result, StopReason, TokenBatch, TokenGrads, TokenStats, Want};
 use lapidary_engine::{Choose, Engine, Family, ModelConfig, Sample, SampleRequest, Update, UpdateStats};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -82,8 +82,8 @@ impl Bigram {
 
     fn continue_once(&self, request: &SampleRequest, sample: u64) -> Sample {
         let mut last = *request.prompt.last().expect("a prompt has a token");
-        let mut out =
-            Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length, support: None, routing: None };
+        let support = (request.record.support && request.choose.cuts()).then(Ragged::new);
+        let mut out = Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length, support, routing: None };
         for t in 0..request.max_new_tokens {
             let (token, logp) = match request.choose {
                 Choose::Greedy => {
@@ -91,18 +91,16 @@ impl Bigram {
                     let best = (0..logp.len()).fold(0, |best, v| if logp[v] > logp[best] { v } else { best });
                     (best, logp[best])
                 }
-                Choose::Draw { temperature, .. } => {
-                    let logp = self.log_softmax(last, temperature);
-                    let mut left = request.key.at(sample).at(t as u64).uniform();
-                    let mut drawn = logp.len() - 1;
-                    for (v, logp) in logp.iter().enumerate() {
-                        left -= logp.exp();
-                        if left < 0.0 {
-                            drawn = v;
-                            break;
-                        }
+                Choose::Draw { temperature, top_k, top_p } => {
+                    let whole = self.log_softmax(last, temperature);
+                    let kept = likeliest(&whole, top_k, top_p);
+                    let cut = within(&whole, &kept);
+                    let drawn = draw(&kept, &cut, request.key.at(sample).at(t as u64).uniform());
+                    let logp = if out.support.is_some() { cut[drawn as usize] } else { whole[drawn as usize] };
+                    if let Some(support) = &mut out.support {
+                        support.push(kept);
                     }
-                    (drawn, logp[drawn])
+                    (drawn as usize, logp)
                 }
             };
             last = token as u32;
@@ -117,8 +115,54 @@ impl Bigram {
     }
 }
 
+/// The ids that top-k and top-p keep, ascending; empty where that is all of them.
+fn likeliest(logp: &[f64], top_k: usize, top_p: f32) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..logp.len() as u32).collect();
+    order.sort_by(|a, b| logp[*b as usize].total_cmp(&logp[*a as usize]));
+    order.truncate(if top_k == 0 { logp.len() } else { top_k });
+    if top_p < 1.0 {
+        let mut reached = 0.0;
+        let count = order.iter().take_while(|&&id| {
+            let more = reached < f64::from(top_p);
+            reached += logp[id as usize].exp();
+            more
+        });
+        order.truncate(count.count().max(1));
+    }
+    order.sort_unstable();
+    if order.len() == logp.len() { Vec::new() } else { order }
+}
+
+/// Log-probabilities of the distribution cut to `kept`; an empty list cuts nothing. Others are −∞.
+fn within(logp: &[f64], kept: &[u32]) -> Vec<f64> {
+    if kept.is_empty() {
+        return logp.to_vec();
+    }
+    let log_sum = kept.iter().map(|id| logp[*id as usize].exp()).sum::<f64>().ln();
+    let mut out = vec![f64::NEG_INFINITY; logp.len()];
+    kept.iter().for_each(|&id| out[id as usize] = logp[id as usize] - log_sum);
+    out
+}
+
+/// Inverse of the cumulative distribution, in the order of ids.
+fn draw(kept: &[u32], logp: &[f64], uniform: f64) -> u32 {
+    let mut left = uniform;
+    for (id, logp) in logp.iter().enumerate() {
+        left -= logp.exp();
+        if left < 0.0 {
+            return id as u32;
+        }
+    }
+    kept.last().copied().unwrap_or(logp.len() as u32 - 1)
+}
+
 fn entropy(logp: &[f64]) -> f64 {
     -logp.iter().map(|l| l.exp() * l).sum::<f64>()
+}
+
+/// The ids that token `t` of a row was drawn from; empty is all.
+fn support(batch: &TokenBatch, row: usize, t: usize) -> &[u32] {
+    batch.support.as_ref().map_or(&[], |support| support.row(batch.tokens.start_of(row) + t))
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
@@ -158,23 +202,38 @@ impl Engine for Bigram {
     }
 
     fn score(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
-        let mut stats =
-            TokenStats { logp: batch.tokens.like(0.0), entropy: batch.tokens.like(0.0), ..Default::default() };
+        let zeros = || batch.tokens.like(0.0f32);
+        let mut stats = TokenStats {
+            logp: zeros(),
+            entropy: zeros(),
+            top: want.top.then(|| [zeros(), zeros()]),
+            mean_nll: want.mean_nll.then(zeros),
+            ..Default::default()
+        };
         for row in 0..batch.tokens.rows() {
             let tokens = batch.tokens.row(row);
             for t in (1..tokens.len()).filter(|&t| batch.scored.row(row)[t]) {
-                let logp = self.log_softmax(tokens[t - 1], batch.temperature[row]);
-                stats.logp.row_mut(row)[t] = logp[tokens[t] as usize] as f32;
+                let whole = self.log_softmax(tokens[t - 1], batch.temperature[row]);
+                let cut = within(&whole, support(batch, row, t));
+                stats.logp.row_mut(row)[t] = cut[tokens[t] as usize] as f32;
                 if want.entropy {
-                    stats.entropy.row_mut(row)[t] = entropy(&logp) as f32;
+                    stats.entropy.row_mut(row)[t] = entropy(&whole) as f32;
+                }
+                if let Some(top) = &mut stats.top {
+                    let mut order = whole.clone();
+                    order.sort_by(|a, b| b.total_cmp(a));
+                    top.iter_mut().zip(&order).for_each(|(top, logp)| top.row_mut(row)[t] = logp.exp() as f32);
+                }
+                if let Some(mean_nll) = &mut stats.mean_nll {
+                    mean_nll.row_mut(row)[t] = (-whole.iter().sum::<f64>() / whole.len() as f64) as f32;
                 }
             }
         }
         Ok(stats)
     }
 
-    /// With `p` the distribution, `T` the temperature and `H` its entropy: `d logp(y)/dW_j = (1[j = y] − p_j) / T` and
-    /// `dH/dW_j = −p_j (log p_j + H) / T`.
+    /// With `p` the distribution, `q` the same cut to the token's support, `T` the temperature and `H` the entropy of `p`:
+    /// `d logp(y)/dW_j = (1[j = y] − q_j) / T` and `dH/dW_j = −p_j (log p_j + H) / T`.
     fn accumulate(
         &mut self,
         batch: &TokenBatch,
@@ -188,13 +247,14 @@ impl Engine for Bigram {
             let temperature = f64::from(batch.temperature[row]);
             for t in (1..tokens.len()).filter(|&t| batch.scored.row(row)[t]) {
                 let logp = self.log_softmax(tokens[t - 1], batch.temperature[row]);
+                let cut = within(&logp, support(batch, row, t));
                 let h = entropy(&logp);
                 let by_logp = f64::from(grads.logp.row(row)[t]);
                 let by_entropy = grads.entropy.as_ref().map_or(0.0, |grads| f64::from(grads.row(row)[t]));
                 let target = &mut self.gradient[tokens[t - 1] as usize * v..][..v];
                 for j in 0..v {
                     let hit = if j == tokens[t] as usize { 1.0 } else { 0.0 };
-                    let slope = by_logp * (hit - logp[j].exp()) - by_entropy * logp[j].exp() * (logp[j] + h);
+                    let slope = by_logp * (hit - cut[j].exp()) - by_entropy * logp[j].exp() * (logp[j] + h);
                     target[j] += slope / temperature;
                 }
             }
@@ -278,98 +338,4 @@ impl Engine for Bigram {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use lapidary_core::Purpose;
-
-    fn toy() -> Bigram {
-        Bigram::new(5, 32, 2, Key::new(1, Purpose::Initialise))
-    }
-
-    #[test]
-    fn the_sampler_and_the_scorer_are_one_model() {
-        let request = SampleRequest {
-            prompt: vec![1],
-            samples: 4,
-            max_new_tokens: 9,
-            choose: Choose::Draw { temperature: 0.7, top_k: 0, top_p: 1.0 },
-            stop_tokens: vec![2],
-            key: Key::new(1, Purpose::Sample),
-            record: lapidary_engine::Record::default(),
-        };
-        for sample in &toy().sample(&[request], &|_| {}).unwrap()[0] {
-            let mut batch = TokenBatch::all([[&[1], sample.tokens.as_slice()].concat()]);
-            batch.temperature = vec![0.7];
-            assert_eq!(toy().score(&batch, Want::default()).unwrap().logp.row(0)[1..], sample.logp);
-            assert_eq!(sample.stop == StopReason::Eos, sample.tokens.last() == Some(&2));
-        }
-    }
-
-    /// Central differences of `2·logp + 3·H` summed over a row.
-    #[test]
-    fn the_gradient_is_that_of_the_score() {
-        let batch = TokenBatch::all([vec![1, 3, 4, 3, 0, 2]]);
-        let want = Want::ENTROPY;
-        let value = |model: &Bigram| {
-            let tokens = batch.tokens.row(0);
-            (1..tokens.len())
-                .map(|t| {
-                    let logp = model.log_softmax(tokens[t - 1], 1.0);
-                    2.0 * logp[tokens[t] as usize] + 3.0 * entropy(&logp)
-                })
-                .sum::<f64>()
-        };
-        let mut model = toy();
-        model
-            .accumulate(&batch, want, &mut |stats| {
-                Ok(TokenGrads { logp: stats.logp.like(2.0), entropy: Some(stats.logp.like(3.0)), ..Default::default() })
-            })
-            .unwrap();
-        for i in 0..25 {
-            let moved = |by: f32| {
-                let mut model = toy();
-                model.weights[i] += by;
-                (value(&model), f64::from(model.weights[i]))
-            };
-            let ((high, above), (low, below)) = (moved(1e-2), moved(-1e-2));
-            let numeric = (high - low) / (above - below);
-            assert!(
-                (numeric - model.gradient[i]).abs() < 1e-3 * (1.0 + numeric.abs()),
-                "{i}: {numeric} {}",
-                model.gradient[i]
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_saved_goes_on_bit_for_bit() {
-        let update = Update {
-            learning_rate: 0.1,
-            beta1: 0.9,
-            beta2: 0.99,
-            epsilon: 1e-8,
-            weight_decay: 0.1,
-            decay_all: false,
-            max_grad_norm: Some(1.0),
-        };
-        let step = |model: &mut Bigram| {
-            let batch = TokenBatch::all([vec![1, 3, 4, 2]]);
-            let grads = |stats: &TokenStats| {
-                Ok(TokenGrads { logp: stats.logp.like(-1.0), entropy: None, ..Default::default() })
-            };
-            model.accumulate(&batch, Want::default(), &mut { grads }).unwrap();
-            model.step(&update).unwrap();
-        };
-        let mut model = toy();
-        (0..3).for_each(|_| step(&mut model));
-        let directory = tempfile::tempdir().unwrap();
-        model.save_model(directory.path()).unwrap();
-        model.save_optimizer(directory.path()).unwrap();
-        let mut other = toy();
-        other.restore(directory.path(), directory.path()).unwrap();
-        (0..3).for_each(|_| step(&mut model));
-        (0..3).for_each(|_| step(&mut other));
-        assert_eq!(model.weights, other.weights);
-        assert_eq!(model.version(), other.version());
-    }
-}
+mod tests;

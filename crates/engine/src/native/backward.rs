@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use super::attention::grow;
 use super::gemm::{linear, linear_gradient, pack_row, packed_rows_len};
 use super::layout::{LayerLayout, Layout, Matrix, Vector};
+use super::logits;
 use super::net::{Distribution, Net};
 use super::row;
 use super::simd::LANES;
+use super::support::Cut;
 use super::tape::{LayerTape, Tape, Targets, block, blocks};
 use super::threads::{Shared, Threads, with_scratch};
 use lapidary_core::TokenBatch;
@@ -79,7 +81,7 @@ impl Net<'_> {
         &self,
         threads: &Threads,
         batch: &TokenBatch,
-        targets: &Targets,
+        targets: &Targets<'_>,
         answers: &[(Distribution, f32, f32)],
         tape: &mut Tape,
         logits: Option<&mut Vec<f32>>,
@@ -117,7 +119,7 @@ impl Net<'_> {
     fn backward_head(
         &self,
         threads: &Threads,
-        targets: &Targets,
+        targets: &Targets<'_>,
         answers: &[(Distribution, f32, f32)],
         stream: &[f32],
         mut kept: Option<&mut Vec<f32>>,
@@ -154,21 +156,7 @@ impl Net<'_> {
                 unsafe {
                     let logits = shared_logits.part(first * v..last * v);
                     for (i, line) in logits.chunks_exact_mut(v).enumerate() {
-                        let (d, g_logp, g_entropy) = answers[from + first + i];
-                        let target = targets.id[from + first + i] as usize;
-                        row::logits_backward(
-                            self.isa,
-                            v,
-                            self.c.vocabulary,
-                            line.as_mut_ptr(),
-                            d.inverse,
-                            d.max,
-                            d.log_sum as f32,
-                            d.entropy,
-                            target,
-                            g_logp,
-                            g_entropy,
-                        );
+                        self.logits_backward(targets, from + first + i, answers[from + first + i], line);
                     }
                     let dy = d_norm_at.part(first * h..last * h);
                     self.project_back(head, transposed, rows, logits, v, dy, h);
@@ -196,6 +184,42 @@ impl Net<'_> {
                 &[Columns { vector: &self.layout.norm, x: d_norm, z: Some((&xs, &factors)) }],
                 gradient,
             );
+        }
+    }
+
+    /// Turns the logits of a target into their derivatives.
+    fn logits_backward(
+        &self,
+        targets: &Targets<'_>,
+        target: usize,
+        (d, g_logp, g_entropy): (Distribution, f32, f32),
+        line: &mut [f32],
+    ) {
+        let (v, width, id) = (self.w.vocabulary, self.c.vocabulary, targets.id[target]);
+        assert!(line.len() == v && (id as usize) < width);
+        // Entropy is that of the whole distribution; within a support only its ids' logits move the log-probability.
+        let support = targets.support(target).map(|ids| (ids, Cut::of(line, d.inverse, ids).slopes(id, g_logp)));
+        let g_logp = if support.is_some() { 0.0 } else { g_logp };
+        // SAFETY: the row holds v values, and the target is one of them.
+        unsafe {
+            logits::logits_backward(
+                self.isa,
+                v,
+                width,
+                line.as_mut_ptr(),
+                d.inverse,
+                d.max,
+                d.log_sum as f32,
+                d.entropy,
+                id as usize,
+                g_logp,
+                g_entropy,
+            );
+        }
+        if let Some((ids, slopes)) = support {
+            for (&id, slope) in ids.iter().zip(slopes) {
+                line[id as usize] += slope;
+            }
         }
     }
 

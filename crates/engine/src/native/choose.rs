@@ -1,32 +1,48 @@
 //! Choosing a token from a row of logits.
 
 use super::attention::grow;
+use super::logits;
 use super::net::{Distribution, Net};
-use super::row;
+use super::support::Cut;
 use crate::Choose;
-use lapidary_core::{Key, Kind, Problem, Result};
+use lapidary_core::{Key, Kind, Problem, Result, Want};
 
 /// Values whose weights are summed before the search goes on one by one.
 const CHUNK: usize = 256;
 
-/// The token and its log-probability in the whole distribution.
+/// Likeliest tokens that are sorted before more of them are looked at: a nucleus is rarely larger.
+const PROBE: usize = 256;
+
+/// A drawn token.
+pub(crate) struct Chosen {
+    pub token: u32,
+    /// Its log-probability in the distribution that was asked for.
+    pub logp: f32,
+    /// The ids it was drawn from, ascending, where they were asked for and something was cut; else empty.
+    pub support: Vec<u32>,
+}
+
+/// Draws a token. With `record_support` its log-probability is that of the distribution cut by top-k and top-p, else that of
+/// the whole distribution.
 pub(crate) fn choose(
     net: &Net<'_>,
     how: Choose,
+    record_support: bool,
     logits: &[f32],
     key: Key,
     weights: &mut Vec<f32>,
-) -> Result<(u32, f32)> {
+) -> Result<Chosen> {
     let temperature = match how {
         Choose::Greedy => 1.0,
         Choose::Draw { temperature, .. } => temperature,
     };
-    let d = net.distribution(logits, temperature, false);
+    let d = net.distribution(logits, temperature, Want::default());
     if !d.sum.is_finite() || !d.max.is_finite() {
         return Err(Problem::new(Kind::Diverged, "N001", "a logit is not a finite number while sampling").hint(
             "the weights have diverged: go back to an earlier checkpoint, lower `learning_rate` or `max_grad_norm`",
         ));
     }
+    let mut support = Vec::new();
     let token = match how {
         Choose::Greedy => greedy(&logits[..net.c.vocabulary]),
         Choose::Draw { top_k, top_p, .. } => {
@@ -34,13 +50,25 @@ pub(crate) fn choose(
             // SAFETY: both rows hold the padded vocabulary.
             unsafe {
                 let (n, v) = (net.w.vocabulary, net.c.vocabulary);
-                row::weights(net.isa, n, v, logits.as_ptr(), d.inverse, d.max, w.as_mut_ptr());
+                logits::weights(net.isa, n, v, logits.as_ptr(), d.inverse, d.max, w.as_mut_ptr());
             }
             let w = &w[..net.c.vocabulary];
-            if top_k == 0 && top_p >= 1.0 { draw(w, key.uniform()) } else { draw_from_top(w, &d, top_k, top_p, key) }
+            if how.cuts() {
+                let kept = likeliest(w, &d, top_k, top_p);
+                let of_kept: Vec<f32> = kept.iter().map(|&i| w[i]).collect();
+                if record_support && kept.len() < w.len() {
+                    support = kept.iter().map(|&i| i as u32).collect();
+                    support.sort_unstable();
+                }
+                kept[draw(&of_kept, key.uniform())]
+            } else {
+                draw(w, key.uniform())
+            }
         }
     };
-    Ok((token as u32, d.logp(logits[token])))
+    let id = token as u32;
+    let logp = if support.is_empty() { d.logp(logits[token]) } else { Cut::of(logits, d.inverse, &support).logp(id) };
+    Ok(Chosen { token: id, logp, support })
 }
 
 /// The largest value; the lowest index among equals.
@@ -72,23 +100,29 @@ fn draw(weights: &[f32], uniform: f64) -> usize {
     last.unwrap_or_else(|| greedy(weights))
 }
 
-/// Draws among the likeliest `top_k` tokens, and of those the smallest set that reaches `top_p`.
-fn draw_from_top(weights: &[f32], d: &Distribution, top_k: usize, top_p: f32, key: Key) -> usize {
-    let mut order: Vec<usize> = (0..weights.len()).collect();
+/// The likeliest `top_k` tokens, and of those the smallest set that reaches `top_p`, likeliest first; the lower id first among
+/// equals.
+fn likeliest(weights: &[f32], d: &Distribution, top_k: usize, top_p: f32) -> Vec<usize> {
     let by_weight = |a: &usize, b: &usize| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b));
-    let keep = if top_k == 0 { weights.len() } else { top_k.min(weights.len()) };
-    if keep < order.len() {
-        order.select_nth_unstable_by(keep - 1, by_weight);
-        order.truncate(keep);
-    }
-    order.sort_unstable_by(by_weight);
-    let (mut reached, mut count) = (0.0, 0);
-    while count < order.len() && (count == 0 || reached < f64::from(top_p) * d.sum) {
+    let most = if top_k == 0 { weights.len() } else { top_k.min(weights.len()) };
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    let (mut sorted, mut reached, mut count) = (0, 0.0, 0);
+    while count < most && (count == 0 || top_p >= 1.0 || reached < f64::from(top_p) * d.sum) {
+        if count == sorted {
+            // The order is total, so sorting it piece by piece gives what sorting it at once would.
+            let more = (3 * sorted).max(PROBE).min(order.len() - sorted);
+            let rest = &mut order[sorted..];
+            if more < rest.len() {
+                rest.select_nth_unstable_by(more - 1, by_weight);
+            }
+            rest[..more].sort_unstable_by(by_weight);
+            sorted += more;
+        }
         reached += f64::from(weights[order[count]]);
         count += 1;
     }
-    let kept: Vec<f32> = order[..count].iter().map(|&i| weights[i]).collect();
-    order[draw(&kept, key.uniform())]
+    order.truncate(count);
+    order
 }
 
 #[cfg(test)]
@@ -131,12 +165,32 @@ mod tests {
     fn top_k_and_top_p_cut_the_tail() {
         let weights = [1.0, 5.0, 3.0, 1.0];
         let d = Distribution { sum: 10.0, ..Distribution::default() };
-        for i in 0..2000 {
-            let key = Key::new(1, Purpose::Sample).at(i);
-            assert!([1, 2].contains(&draw_from_top(&weights, &d, 2, 1.0, key)));
-            assert_eq!(draw_from_top(&weights, &d, 0, 0.5, key), 1);
-            assert!([1, 2].contains(&draw_from_top(&weights, &d, 0, 0.7, key)));
+        assert_eq!(likeliest(&weights, &d, 2, 1.0), [1, 2]);
+        assert_eq!(likeliest(&weights, &d, 0, 0.5), [1]);
+        assert_eq!(likeliest(&weights, &d, 0, 0.7), [1, 2]);
+        assert_eq!(likeliest(&weights, &d, 3, 0.99), [1, 2, 0], "the lower id among equals");
+        assert_eq!(likeliest(&weights, &d, 1, 0.7), [1]);
+    }
+
+    #[test]
+    fn a_long_row_sorted_piece_by_piece_keeps_what_a_whole_sort_keeps() {
+        let key = Key::new(2, Purpose::Sample);
+        let weights: Vec<f32> = (0..3000).map(|i| (key.at(i).uniform() * 50.0).floor() as f32).collect();
+        let sum = weights.iter().map(|w| f64::from(*w)).sum();
+        let d = Distribution { sum, ..Distribution::default() };
+        let mut order: Vec<usize> = (0..weights.len()).collect();
+        order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
+        for top_p in [0.001, 0.3, 0.9, 0.9999] {
+            let mut reached = 0.0;
+            let count = order.iter().take_while(|&&i| {
+                let more = reached < f64::from(top_p) * sum;
+                reached += f64::from(weights[i]);
+                more
+            });
+            let expected: Vec<usize> = count.copied().collect();
+            assert_eq!(likeliest(&weights, &d, 0, top_p), expected, "{top_p}");
         }
+        assert_eq!(likeliest(&weights, &d, 700, 1.0), order[..700]);
     }
 
     #[test]

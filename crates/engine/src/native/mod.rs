@@ -9,12 +9,14 @@ mod backward;
 mod choose;
 mod gemm;
 mod layout;
+mod logits;
 mod net;
 mod optimizer;
 mod rope;
 mod row;
 mod sample;
 mod simd;
+mod support;
 mod tape;
 mod threads;
 
@@ -207,7 +209,7 @@ impl Native {
             )
             .hint("shorten the row or use a model with a longer context"));
         }
-        Ok(())
+        support::check(batch, self.config.vocabulary)
     }
 }
 
@@ -238,7 +240,7 @@ impl Engine for Native {
         let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
         net.forward(&self.threads, batch, false, &mut tape);
         let found = net.statistics(&self.threads, &targets, &tape.stream, want, &mut Vec::new(), None);
-        Ok(tape::spread(batch, &targets, &found))
+        Ok(tape::spread(batch, &targets, &found, want))
     }
 
     fn accumulate(
@@ -340,7 +342,7 @@ impl Native {
         let keep = targets.len() * self.widths.vocabulary * 4 <= KEPT_LOGITS_BYTES;
         let logits = keep.then_some(&mut learning.logits);
         let found = net.statistics(&self.threads, &targets, &learning.tape.stream, want, &mut Vec::new(), logits);
-        let stats = tape::spread(batch, &targets, &found);
+        let stats = tape::spread(batch, &targets, &found, want);
         let grads = objective(&stats)?;
         assert!(grads.logp.same_shape(&batch.tokens), "the objective answers one derivative per token");
         let answers: Vec<_> = targets

@@ -2,10 +2,12 @@
 
 use super::gemm::linear;
 use super::layout::{LayerLayout, Layout, Matrix, Vector, Widths};
+use super::logits::{self, Asked};
 use super::rope::Rope;
 use super::row;
 use super::simd::{Isa, LANES};
 use crate::ModelConfig;
+use lapidary_core::Want;
 
 /// Rows that a thread works on at a time: 8 register tiles, small enough for the second-level cache.
 pub(crate) const BLOCK: usize = 48;
@@ -187,17 +189,26 @@ impl Net<'_> {
         self.project(&self.layout.head, rows, y, self.w.hidden, logits, self.w.vocabulary, false);
     }
 
-    /// Statistics of a row of logits at a temperature.
-    pub fn distribution(&self, logits: &[f32], temperature: f32, entropy: bool) -> Distribution {
+    /// Statistics of a row of logits at a temperature; `want` decides which beside those of every log-probability.
+    pub fn distribution(&self, logits: &[f32], temperature: f32, want: Want) -> Distribution {
         assert!(logits.len() >= self.w.vocabulary);
         let inverse = 1.0 / temperature;
+        let asked = Asked { second: want.top, moment: want.entropy, total: want.mean_nll };
         // SAFETY: the row holds at least `vocabulary` values.
-        let (max, sum, moment) =
-            unsafe { row::distribution(self.isa, self.c.vocabulary, logits.as_ptr(), inverse, entropy) };
-        let log_sum = sum.ln();
-        // H = ln Σe^d − Σ d·e^d / Σe^d with d = z − max.
-        let entropy = if entropy { (log_sum - moment / sum).max(0.0) as f32 } else { 0.0 };
-        Distribution { inverse, max, sum, log_sum, entropy }
+        let m = unsafe { logits::distribution(self.isa, self.c.vocabulary, logits.as_ptr(), inverse, asked) };
+        let log_sum = m.sum.ln();
+        let mut out = Distribution { inverse, max: m.max, sum: m.sum, log_sum, ..Distribution::default() };
+        if want.entropy {
+            // H = ln Σe^d − Σ d·e^d / Σe^d with d = z − max.
+            out.entropy = (log_sum - m.moment / m.sum).max(0.0) as f32;
+        }
+        if want.top {
+            out.top = [0.0, f64::from(m.second - m.max)].map(|d| (d - log_sum).exp() as f32);
+        }
+        if want.mean_nll {
+            out.mean_nll = (log_sum - m.total / self.c.vocabulary as f64) as f32;
+        }
+        out
     }
 }
 
@@ -213,6 +224,10 @@ pub(crate) struct Distribution {
     pub log_sum: f64,
     /// In nats; 0 when it was not asked for.
     pub entropy: f32,
+    /// The two largest probabilities; 0 when they were not asked for.
+    pub top: [f32; 2],
+    /// `−(1/V) Σ ln p`; 0 when it was not asked for.
+    pub mean_nll: f32,
 }
 
 impl Distribution {

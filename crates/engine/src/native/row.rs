@@ -1,4 +1,4 @@
-//! Kernels on one row: exponentials, norms, gates, softmax and its derivatives.
+//! Kernels on one row of activations: exponentials, norms, gates, softmax and its derivatives.
 //!
 //! Rows are padded to 16 values; what is beyond a row's true width must be zero and stays zero. A sum over a row runs in 16
 //! lanes by position and ends in one fixed tree, so it depends on the row alone.
@@ -7,7 +7,7 @@ use super::simd::{Isa, LANES, Simd, dispatched};
 
 /// Adds sixteen lanes in one fixed order.
 #[inline(always)]
-fn tree(mut v: [f32; LANES]) -> f32 {
+pub(super) fn tree(mut v: [f32; LANES]) -> f32 {
     for half in [8, 4, 2, 1] {
         for i in 0..half {
             v[i] += v[i + half];
@@ -17,7 +17,7 @@ fn tree(mut v: [f32; LANES]) -> f32 {
 }
 
 #[inline(always)]
-unsafe fn sum<S: Simd>(v: S::V) -> f32 {
+pub(super) unsafe fn sum<S: Simd>(v: S::V) -> f32 {
     let mut lanes = [0.0f32; LANES];
     unsafe { S::store(lanes.as_mut_ptr(), v) };
     tree(lanes)
@@ -34,7 +34,7 @@ unsafe fn maximum<S: Simd>(v: S::V) -> f32 {
 ///
 /// x = n·ln 2 + r with n integral, so eˣ = 2ⁿ·eʳ; eʳ on |r| ≤ ln 2 / 2 by the degree-6 minimax polynomial of Cephes' `expf`.
 #[inline(always)]
-unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+pub(super) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     unsafe {
         // The constant comes first: max and min give their second operand when one is NaN, so NaN stays NaN.
         let x = S::min(S::splat(88.0), S::max(S::splat(-87.0), x));
@@ -189,7 +189,7 @@ unsafe fn softmax_again_generic<S: Simd>(n: usize, live: usize, x: *mut f32, max
 }
 
 #[inline(always)]
-unsafe fn zero(x: *mut f32, from: usize, to: usize) {
+pub(super) unsafe fn zero(x: *mut f32, from: usize, to: usize) {
     if from < to {
         unsafe { std::ptr::write_bytes(x.add(from), 0, to - from) };
     }
@@ -235,114 +235,6 @@ unsafe fn add_product_generic<S: Simd>(n: usize, x: *const f32, z: *const f32, s
         for i in (0..n).step_by(LANES) {
             S::store(y.add(i), S::fma(S::mul(S::load(x.add(i)), scale), S::load(z.add(i)), S::load(y.add(i))));
         }
-    }
-}
-
-/// How many values are summed in f32 before the partial sum goes to f64.
-const CHUNK: usize = 1024;
-
-/// What a row of logits says: `(max of z, Σ e^(z − max), Σ e^(z − max)·(z − max))` with z = logit·`inverse_temperature`.
-///
-/// Sums run in f32 lanes over 1,024 values and in f64 beyond. `n` is padded, `width` the vocabulary. Only the first `width`
-/// logits count.
-#[inline(always)]
-unsafe fn distribution_generic<S: Simd>(
-    width: usize,
-    z: *const f32,
-    inverse_temperature: f32,
-    entropy: bool,
-) -> (f32, f64, f64) {
-    unsafe {
-        let inverse = S::splat(inverse_temperature);
-        let whole = width / LANES * LANES;
-        let mut tail = [f32::NEG_INFINITY; LANES];
-        for i in whole..width {
-            tail[i - whole] = *z.add(i) * inverse_temperature;
-        }
-        let mut top = S::load(tail.as_ptr());
-        for i in (0..whole).step_by(LANES) {
-            top = S::max(top, S::mul(S::load(z.add(i)), inverse));
-        }
-        let top = maximum::<S>(top);
-        let shift = S::splat(top);
-        let (mut total, mut moment) = (0.0f64, 0.0f64);
-        for from in (0..whole).step_by(CHUNK) {
-            let (mut a, mut b) = (S::splat(0.0), S::splat(0.0));
-            for i in (from..(from + CHUNK).min(whole)).step_by(LANES) {
-                let d = S::sub(S::mul(S::load(z.add(i)), inverse), shift);
-                let e = exp::<S>(d);
-                a = S::add(a, e);
-                if entropy {
-                    b = S::fma(e, d, b);
-                }
-            }
-            total += f64::from(sum::<S>(a));
-            moment += f64::from(sum::<S>(b));
-        }
-        if whole < width {
-            for x in &mut tail {
-                *x = (*x - top).max(-87.0);
-            }
-            let d = S::load(tail.as_ptr());
-            let mut e = [0.0f32; LANES];
-            S::store(e.as_mut_ptr(), exp::<S>(d));
-            let mut t = [0.0f32; LANES];
-            for i in 0..width - whole {
-                t[i] = e[i] * tail[i];
-            }
-            e[width - whole..].fill(0.0);
-            total += f64::from(tree(e));
-            moment += f64::from(tree(t));
-        }
-        (top, total, moment)
-    }
-}
-
-/// Turns logits into their derivatives: `dz_k = (g_logp·(1[k = target] − p_k) − g_entropy·p_k·(ln p_k + H))·inverse_temperature`.
-#[inline(always)]
-unsafe fn logits_backward_generic<S: Simd>(
-    n: usize,
-    width: usize,
-    z: *mut f32,
-    inverse_temperature: f32,
-    max: f32,
-    log_sum: f32,
-    entropy: f32,
-    target: usize,
-    g_logp: f32,
-    g_entropy: f32,
-) {
-    unsafe {
-        let inverse = S::splat(inverse_temperature);
-        let shift = S::splat(max + log_sum);
-        let h = S::splat(entropy);
-        let (gl, ge) = (S::splat(-g_logp * inverse_temperature), S::splat(-g_entropy * inverse_temperature));
-        for i in (0..n).step_by(LANES) {
-            let logp = S::sub(S::mul(S::load(z.add(i)), inverse), shift);
-            let weight = S::fma(ge, S::add(logp, h), gl);
-            S::store(z.add(i), S::mul(exp::<S>(logp), weight));
-        }
-        zero(z, width, n);
-        *z.add(target) += g_logp * inverse_temperature;
-    }
-}
-
-/// `e^(z·inverse_temperature − max)` of a whole row into `y`; values beyond `width` become 0.
-#[inline(always)]
-unsafe fn weights_generic<S: Simd>(
-    n: usize,
-    width: usize,
-    z: *const f32,
-    inverse_temperature: f32,
-    max: f32,
-    y: *mut f32,
-) {
-    unsafe {
-        let (inverse, shift) = (S::splat(inverse_temperature), S::splat(max));
-        for i in (0..n).step_by(LANES) {
-            S::store(y.add(i), exp::<S>(S::sub(S::mul(S::load(z.add(i)), inverse), shift)));
-        }
-        zero(y, width, n);
     }
 }
 
@@ -408,12 +300,6 @@ dispatched! {
     fn add(n: usize, x: *const f32, y: *mut f32) = add_generic;
     /// See the generic kernel.
     fn add_product(n: usize, x: *const f32, z: *const f32, scale: f32, y: *mut f32) = add_product_generic;
-    /// See the generic kernel.
-    fn distribution(width: usize, z: *const f32, inverse_temperature: f32, entropy: bool) -> (f32, f64, f64) = distribution_generic;
-    /// See the generic kernel.
-    fn logits_backward(n: usize, width: usize, z: *mut f32, inverse_temperature: f32, max: f32, log_sum: f32, entropy: f32, target: usize, g_logp: f32, g_entropy: f32) = logits_backward_generic;
-    /// See the generic kernel.
-    fn weights(n: usize, width: usize, z: *const f32, inverse_temperature: f32, max: f32, y: *mut f32) = weights_generic;
     /// See the generic kernel.
     fn adam(n: usize, c: Adam, w: *mut f32, g: *mut f32, m: *mut f32, v: *mut f32) = adam_generic;
 }

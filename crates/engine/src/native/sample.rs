@@ -5,12 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::attention::{self, QUERIES, Segment, attend, grow, put_key};
-use super::choose::choose;
+use super::choose::{Chosen, choose};
 use super::net::{BLOCK, Net};
 use super::simd::{LANES, padded};
 use super::threads::{Scratch, Threads, with_scratch};
 use crate::{Sample, SampleRequest};
-use lapidary_core::{Kind, Problem, Result, StopReason};
+use lapidary_core::{Kind, Problem, Ragged, Result, StopReason};
 
 /// Sequences that one thread decodes together; beyond this a step gains nothing and its cache grows.
 const DECODED_TOGETHER: usize = 64;
@@ -204,8 +204,8 @@ impl<'a> Worker<'a> {
             let shared = prompt.tokens / LANES * LANES;
             let mut own = self.net.cache(prompt.tokens - shared + limit);
             self.copy_tail(&prompt, shared, &mut own);
-            let out =
-                Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length, support: None, routing: None };
+            let support = (request.record.support && request.choose.cuts()).then(Ragged::new);
+            let out = Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length, support, routing: None };
             let prompt = prompt.clone();
             let mut one = Active { request, request_index: job.request, sample, prompt, own, out, limit };
             let logits = one.prompt.clone();
@@ -239,9 +239,13 @@ impl<'a> Worker<'a> {
     /// Appends a token drawn from `logits`; says whether the sample is complete.
     fn extend(&self, one: &mut Active<'_>, logits: &[f32], weights: &mut Vec<f32>) -> Result<bool> {
         let key = one.request.key.at(one.sample as u64).at(one.out.tokens.len() as u64);
-        let (token, logp) = choose(&self.net, one.request.choose, logits, key, weights)?;
+        let record = one.out.support.is_some();
+        let Chosen { token, logp, support } = choose(&self.net, one.request.choose, record, logits, key, weights)?;
         one.out.tokens.push(token);
         one.out.logp.push(logp);
+        if let Some(rows) = &mut one.out.support {
+            rows.push(support);
+        }
         if one.request.stop_tokens.contains(&token) {
             one.out.stop = StopReason::Eos;
             return Ok(true);

@@ -2,8 +2,9 @@
 
 use super::attention::{QUERIES, Segment, Sequence, attend, grow};
 use super::net::{BLOCK, Distribution, Net, QkNorm};
+use super::support::Cut;
 use super::threads::{Shared, Threads, with_scratch};
-use lapidary_core::{TokenBatch, TokenStats, Want};
+use lapidary_core::{Ragged, TokenBatch, TokenStats, Want};
 
 /// Activations of one layer, `[tokens][width]` each.
 #[derive(Default)]
@@ -36,18 +37,20 @@ pub(crate) struct Tape {
 }
 
 /// Which hidden state predicts which token: the scored tokens of a batch in order.
-pub(crate) struct Targets {
+pub(crate) struct Targets<'a> {
     /// Row of the residual stream (the position before the token).
     pub source: Vec<usize>,
     /// Index of the token in the flat batch.
     pub token: Vec<usize>,
     pub id: Vec<u32>,
     pub temperature: Vec<f32>,
+    support: Option<&'a Ragged<u32>>,
 }
 
-impl Targets {
-    pub fn of(batch: &TokenBatch) -> Self {
-        let mut out = Targets { source: vec![], token: vec![], id: vec![], temperature: vec![] };
+impl<'a> Targets<'a> {
+    pub fn of(batch: &'a TokenBatch) -> Self {
+        let support = batch.support.as_ref();
+        let mut out = Targets { source: vec![], token: vec![], id: vec![], temperature: vec![], support };
         for row in 0..batch.tokens.rows() {
             let start = batch.tokens.start_of(row);
             for (t, &wanted) in batch.scored.row(row).iter().enumerate().skip(1) {
@@ -64,6 +67,20 @@ impl Targets {
 
     pub fn len(&self) -> usize {
         self.source.len()
+    }
+
+    /// The ids that a target was drawn from, where that is not the whole vocabulary.
+    pub fn support(&self, target: usize) -> Option<&'a [u32]> {
+        self.support.map(|support| support.row(self.token[target])).filter(|ids| !ids.is_empty())
+    }
+
+    /// Log-probability of a target, in the whole distribution or its support.
+    fn logp(&self, target: usize, logits: &[f32], d: &Distribution) -> f32 {
+        let id = self.id[target];
+        match self.support(target) {
+            Some(ids) => Cut::of(logits, d.inverse, ids).logp(id),
+            None => d.logp(logits[id as usize]),
+        }
     }
 }
 
@@ -212,7 +229,7 @@ impl Net<'_> {
     pub(crate) fn statistics(
         &self,
         threads: &Threads,
-        targets: &Targets,
+        targets: &Targets<'_>,
         stream: &[f32],
         want: Want,
         chunk: &mut Vec<f32>,
@@ -235,8 +252,8 @@ impl Net<'_> {
                 let found: Vec<_> = (first..last)
                     .map(|i| {
                         let line = &logits[i * v..][..v];
-                        let d = self.distribution(line, targets.temperature[from + i], want.entropy);
-                        (d, d.logp(line[targets.id[from + i] as usize]))
+                        let d = self.distribution(line, targets.temperature[from + i], want);
+                        (d, targets.logp(from + i, line, &d))
                     })
                     .collect();
                 if let Ok(mut results) = results.lock() {
@@ -251,7 +268,7 @@ impl Net<'_> {
     pub(crate) fn chunk_logits(
         &self,
         threads: &Threads,
-        targets: &Targets,
+        targets: &Targets<'_>,
         stream: &[f32],
         from: usize,
         to: usize,
@@ -283,11 +300,24 @@ impl Net<'_> {
 }
 
 /// Spreads the statistics of targets over the shape of the batch.
-pub(crate) fn spread(batch: &TokenBatch, targets: &Targets, found: &[(Distribution, f32)]) -> TokenStats {
-    let mut stats = TokenStats { logp: batch.tokens.like(0.0), entropy: batch.tokens.like(0.0), ..Default::default() };
-    for (&at, (d, logp)) in targets.token.iter().zip(found) {
-        stats.logp.flat_mut()[at] = *logp;
-        stats.entropy.flat_mut()[at] = d.entropy;
+pub(crate) fn spread(
+    batch: &TokenBatch,
+    targets: &Targets<'_>,
+    found: &[(Distribution, f32)],
+    want: Want,
+) -> TokenStats {
+    let spread = |value: &dyn Fn(&Distribution, f32) -> f32| {
+        let mut out = batch.tokens.like(0.0);
+        for (&at, (d, logp)) in targets.token.iter().zip(found) {
+            out.flat_mut()[at] = value(d, *logp);
+        }
+        out
+    };
+    TokenStats {
+        logp: spread(&|_, logp| logp),
+        entropy: spread(&|d, _| d.entropy),
+        top: want.top.then(|| [0, 1].map(|place| spread(&|d, _| d.top[place]))),
+        mean_nll: want.mean_nll.then(|| spread(&|d, _| d.mean_nll)),
+        ..Default::default()
     }
-    stats
 }

@@ -8,6 +8,8 @@ use super::*;
 use crate::{Choose, Family};
 use lapidary_core::Ragged;
 
+mod statistics;
+
 fn golden(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(family)
 }
@@ -368,31 +370,36 @@ fn derivatives_agree_with_finite_differences() {
         (loss, TokenGrads { logp, entropy: Some(entropy), ..Default::default() })
     };
     native.accumulate(&batch, ENTROPY, &mut |stats| Ok(objective(stats).1)).unwrap();
-    let slots: Vec<(String, usize)> =
-        native.model().tensors().into_iter().map(|s| (s.name, s.shape.iter().product())).collect();
-    for (name, len) in slots {
-        let gradient = native.gradient(&name);
-        let scale = gradient.iter().fold(0.0f32, |a, g| a.max(g.abs()));
-        for index in (0..len).step_by(len.div_ceil(7)) {
-            let values = native.tensor(&native.flat, &name, len);
-            let mut at = |delta: f32| -> f64 {
-                let mut moved = values.clone();
-                moved[index] += delta;
-                native.put(&name, &moved);
-                let loss = objective(&native.score(&batch, ENTROPY).unwrap()).0;
-                native.put(&name, &values);
-                loss
-            };
-            // Central differences of fourth order: f32 noise allows no small step, curvature no plain one.
-            let h = 1e-3;
-            let numeric = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / f64::from(12.0 * h);
-            let error = (numeric - f64::from(gradient[index])).abs();
-            assert!(error < 5e-3 * f64::from(scale) + 3e-3, "{name}[{index}]: {numeric} {}", gradient[index]);
-        }
-    }
+    native.assert_finite_differences(&|native| objective(&native.score(&batch, ENTROPY).unwrap()).0);
 }
 
 impl Native {
+    /// Compares the accumulated gradient of every tensor with differences of `loss`.
+    fn assert_finite_differences(&mut self, loss: &dyn Fn(&Native) -> f64) {
+        let slots: Vec<(String, usize)> =
+            self.config.tensors().into_iter().map(|s| (s.name, s.shape.iter().product())).collect();
+        for (name, len) in slots {
+            let gradient = self.gradient(&name);
+            let scale = gradient.iter().fold(0.0f32, |a, g| a.max(g.abs()));
+            for index in (0..len).step_by(len.div_ceil(7)) {
+                let values = self.tensor(&self.flat, &name, len);
+                let mut at = |delta: f32| -> f64 {
+                    let mut moved = values.clone();
+                    moved[index] += delta;
+                    self.put(&name, &moved);
+                    let loss = loss(self);
+                    self.put(&name, &values);
+                    loss
+                };
+                // Central differences of fourth order: f32 noise allows no small step, curvature no plain one.
+                let h = 1e-3;
+                let numeric = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / f64::from(12.0 * h);
+                let error = (numeric - f64::from(gradient[index])).abs();
+                assert!(error < 5e-3 * f64::from(scale) + 3e-3, "{name}[{index}]: {numeric} {}", gradient[index]);
+            }
+        }
+    }
+
     fn put(&mut self, name: &str, values: &[f32]) {
         let mut flat = std::mem::take(&mut self.flat);
         for slot in self.layout.slots() {
