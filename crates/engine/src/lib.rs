@@ -12,7 +12,7 @@ pub mod native;
 
 use std::path::Path;
 
-pub use model::{Family, ModelConfig, RopeScaling, TensorSpec};
+pub use model::{Experts, Family, ModelConfig, RopeScaling, Router, TensorSpec};
 
 use lapidary_core::{Key, Ragged, Result, StopReason, TokenBatch, TokenGrads, TokenStats, Want};
 

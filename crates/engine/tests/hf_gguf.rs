@@ -187,7 +187,11 @@ fn what_cannot_be_computed_is_refused_by_name() {
         (&|g| g.u32("llama.expert_count", 8), "M007", "a mixture of 8 experts"),
         (&|g| g.u32("llama.rope.dimension_count", 4), "M007", "the rotated part of a head are 4 wide, its keys 8"),
         (&|g| g.u32("llama.attention.sliding_window", 64), "M007", "sliding-window attention over 64 tokens"),
-        (&|g| g.tensor("blk.0.attn_q.bias", &[32], 0, vec![0; 128]), "M007", "biases in the attention"),
+        (
+            &|g| g.tensor("blk.0.attn_q.bias", &[32], 0, vec![0; 128]),
+            "M010",
+            "`model.layers.0.self_attn.k_proj.bias` is missing",
+        ),
         (&|g| g.metadata.retain(|entry| entry.0 != "llama.block_count"), "M005", "`llama.block_count` of"),
         (&|g| g.u32("llama.block_count", 3), "M010", "tensor `model.layers.2.input_layernorm.weight` is missing"),
         (&|g| g.tensor("output_norm.weight", &[31], 0, vec![0; 124]), "M011", "shape [31], expected [32]"),

@@ -32,7 +32,7 @@ fn edited_config(family: &str, edit: impl FnOnce(&mut Value)) -> lapidary_engine
 
 #[test]
 fn a_wrong_configuration_is_refused_at_its_key() {
-    let cases: [(&str, &str, Value, &str, &str); 21] = [
+    let cases: [(&str, &str, Value, &str, &str); 30] = [
         ("llama", "model_type", json!("mistral"), "M006", "model_type `mistral`"),
         ("llama", "model_type", json!(3), "M005", "`model_type` must be a string, got 3"),
         (
@@ -44,8 +44,23 @@ fn a_wrong_configuration_is_refused_at_its_key() {
         ),
         ("llama", "hidden_act", json!("gelu"), "M007", "activation `gelu`"),
         ("llama", "mlp_bias", json!(true), "M007", "`mlp_bias`"),
-        ("llama", "attention_bias", json!(true), "M007", "`attention_bias`"),
-        ("qwen3", "attention_bias", json!(true), "M007", "`attention_bias`"),
+        ("llama", "attention_bias", json!("yes"), "M005", "`attention_bias` must be true or false, got \"yes\""),
+        (
+            "qwen3_moe",
+            "num_local_experts",
+            json!(65_535),
+            "M005",
+            "`num_local_experts` must be an integer from 1 to 65534",
+        ),
+        ("qwen3_moe", "num_experts", json!(4), "M005", "`num_experts` is 4, but `num_local_experts` is 8"),
+        ("qwen3_moe", "num_experts_per_tok", json!(9), "M005", "a token cannot use 9 of 8 experts"),
+        ("qwen3_moe", "mlp_only_layers", json!([0, "x"]), "M005", "`mlp_only_layers` must be a list of layers"),
+        ("qwen3_moe", "partial_rotary_factor", json!(0.5), "M007", "a part of each head"),
+        ("qwen3_moe", "use_sliding_window", json!(true), "M007", "sliding-window attention over 64 tokens"),
+        ("glm4_moe", "n_group", json!(3), "M005", "8 experts cannot form 3 groups of at least two"),
+        ("glm4_moe", "topk_group", json!(2), "M005", "2 experts per token cannot come from 2 of 1 groups"),
+        ("glm4_moe", "hidden_act", json!("gelu"), "M007", "activation `gelu`"),
+        ("glm4_moe", "rope_parameters", json!({"partial_rotary_factor": 0.4}), "M005", "3 of 8 values of a head"),
         ("llama", "quantization_config", json!({"bits": 4}), "M007", "quantised weights"),
         ("llama", "partial_rotary_factor", json!(0.5), "M007", "a part of each head"),
         ("llama", "rope_scaling", json!({"type": "dynamic", "factor": 2.0}), "M007", "RoPE of type `dynamic`"),
@@ -61,14 +76,19 @@ fn a_wrong_configuration_is_refused_at_its_key() {
         ),
         ("llama", "num_attention_heads", json!(0), "M005", "an integer from 1 to 16777216, got 0"),
         ("llama", "num_key_value_heads", json!(3), "M005", "4 query heads cannot share 3 key heads evenly"),
-        ("llama", "head_dim", json!(7), "M005", "a head of width 7"),
+        ("llama", "head_dim", json!(7), "M005", "7 of 7 values of a head cannot be rotated"),
         ("llama", "vocab_size", json!(1u64 << 40), "M005", "`vocab_size` must be an integer from 1"),
         ("llama", "rms_norm_eps", json!("1e-5"), "M005", "`rms_norm_eps` must be a positive number, got \"1e-5\""),
         ("llama", "tie_word_embeddings", json!("no"), "M005", "`tie_word_embeddings` must be true or false"),
         ("llama", "sliding_window", json!(64), "M007", "sliding-window attention over 64 tokens"),
     ];
     for (family, key, value, code, words) in cases {
-        let directory = edited(family, |config| config[key] = value);
+        let directory = edited(family, |config| {
+            config[key] = value;
+            if family == "qwen3_moe" {
+                config["sliding_window"] = json!(64);
+            }
+        });
         let problem = refusal(directory.path());
         assert_eq!((problem.code(), problem.kind().exit_code()), (code, 4), "{problem:?}");
         assert!(problem.message().contains(words), "{problem:?}");

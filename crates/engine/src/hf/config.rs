@@ -1,17 +1,19 @@
 //! `config.json`: from Hugging Face's keys to a [`ModelConfig`] and back.
 //!
-//! Keys, defaults and their precedence are those of transformers' `LlamaConfig`, `Qwen2Config` and `Qwen3Config`, in the 4.x
-//! form (`rope_theta`, `rope_scaling`, `torch_dtype`) and the 5.x form (`rope_parameters`, `dtype`).
+//! Keys, defaults and their precedence are those of transformers' `LlamaConfig`, `Qwen2Config`, `Qwen3Config`, `Qwen3MoeConfig`
+//! and `Glm4MoeConfig`, in the 4.x form (`rope_theta`, `rope_scaling`, `torch_dtype`) and the 5.x form (`rope_parameters`,
+//! `dtype`).
 
 use std::path::Path;
 
 use lapidary_core::{Kind, Place, Problem, Result};
 use serde_json::{Value, json};
 
+use super::experts;
 use crate::{Family, ModelConfig, RopeScaling};
 
 /// Bound of every width, so that products of two stay far inside 64 bits.
-const MAX_WIDTH: u64 = 1 << 24;
+pub(super) const MAX_WIDTH: u64 = 1 << 24;
 /// Bound of the number of blocks.
 const MAX_LAYERS: u64 = 4096;
 /// Blocks from the first that see everything where a Qwen configuration does not say.
@@ -30,12 +32,12 @@ pub(super) struct ConfigSource<'a> {
 }
 
 impl ConfigSource<'_> {
-    fn get(&self, key: &str) -> Option<&Value> {
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.json.get(key).filter(|value| !value.is_null())
     }
 
     /// A problem that points at `key`.
-    fn problem(&self, code: &'static str, key: &str, message: impl std::fmt::Display) -> Problem {
+    pub(super) fn problem(&self, code: &'static str, key: &str, message: impl std::fmt::Display) -> Problem {
         let problem = Problem::new(Kind::Model, code, format!("`{}`: {message}", self.path.display()));
         let quoted = format!("\"{key}\"");
         let is_key = |&(at, _): &(usize, &str)| self.text[at + quoted.len()..].trim_start().starts_with(':');
@@ -46,14 +48,17 @@ impl ConfigSource<'_> {
     }
 
     /// A feature that the engine does not compute.
-    fn refuse(&self, key: &str, message: impl std::fmt::Display) -> Problem {
+    pub(super) fn refuse(&self, key: &str, message: impl std::fmt::Display) -> Problem {
         self.problem("M007", key, message)
             .why("computing the model without it would give other numbers than the model was trained with")
-            .hint("supported: Llama, Qwen2 and Qwen3 dense decoders with full attention and default, linear or llama3 RoPE")
+            .hint(
+                "supported: Llama, Qwen2, Qwen3, Qwen3-MoE and GLM-4-MoE decoders with full attention and default, linear or \
+                 llama3 RoPE",
+            )
     }
 
     /// A positive integer up to `most`, if the key is there.
-    fn integer(&self, key: &str, most: u64) -> Result<Option<usize>> {
+    pub(super) fn integer(&self, key: &str, most: u64) -> Result<Option<usize>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.as_u64() {
             Some(number) if (1..=most).contains(&number) => Ok(Some(number as usize)),
@@ -69,7 +74,7 @@ impl ConfigSource<'_> {
     }
 
     /// A positive finite number of `object`, if the key is there.
-    fn number_in(&self, object: &Value, key: &str) -> Result<Option<f64>> {
+    pub(super) fn number_in(&self, object: &Value, key: &str) -> Result<Option<f64>> {
         let Some(value) = object.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
         match value.as_f64() {
             Some(number) if number > 0.0 && number.is_finite() => Ok(Some(number)),
@@ -77,7 +82,7 @@ impl ConfigSource<'_> {
         }
     }
 
-    fn flag(&self, key: &str, default: bool) -> Result<bool> {
+    pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value.as_bool().ok_or_else(|| self.problem("M005", key, format!("`{key}` must be true or false, got {value}")))
     }
@@ -93,18 +98,32 @@ impl ConfigSource<'_> {
 struct Defaults {
     kv_heads: Option<usize>,
     head_width: Option<usize>,
+    /// `None`: the key is needed.
+    feed_forward: Option<usize>,
     context: usize,
+    norm_epsilon: f64,
+    /// How much of a head is rotated.
+    rotary: f64,
     bos: Option<u32>,
     eos: Vec<u32>,
 }
 
 impl Family {
+    const ALL: [Self; 5] = [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Qwen3Moe, Self::Glm4Moe];
+
+    /// Every `model_type`, for hints.
+    fn names() -> String {
+        Self::ALL.map(Self::model_type).join(", ")
+    }
+
     /// `model_type` of `config.json`.
     fn model_type(self) -> &'static str {
         match self {
             Family::Llama => "llama",
             Family::Qwen2 => "qwen2",
             Family::Qwen3 => "qwen3",
+            Family::Qwen3Moe => "qwen3_moe",
+            Family::Glm4Moe => "glm4_moe",
         }
     }
 
@@ -114,15 +133,40 @@ impl Family {
             Family::Llama => "LlamaForCausalLM",
             Family::Qwen2 => "Qwen2ForCausalLM",
             Family::Qwen3 => "Qwen3ForCausalLM",
+            Family::Qwen3Moe => "Qwen3MoeForCausalLM",
+            Family::Glm4Moe => "Glm4MoeForCausalLM",
         }
     }
 
+    /// Whether `attention_bias` adds a bias to the projection behind the attention too.
+    fn has_output_bias(self) -> bool {
+        matches!(self, Family::Llama | Family::Qwen3 | Family::Qwen3Moe)
+    }
+
     fn defaults(self) -> Defaults {
-        let qwen = Defaults { kv_heads: Some(32), head_width: None, context: 32_768, bos: None, eos: Vec::new() };
+        let qwen = Defaults {
+            kv_heads: Some(32),
+            head_width: None,
+            feed_forward: None,
+            context: 32_768,
+            norm_epsilon: 1e-6,
+            rotary: 1.0,
+            bos: None,
+            eos: Vec::new(),
+        };
         match self {
-            Family::Llama => Defaults { kv_heads: None, head_width: None, context: 2048, bos: Some(1), eos: vec![2] },
+            Family::Llama => Defaults { kv_heads: None, context: 2048, bos: Some(1), eos: vec![2], ..qwen },
             Family::Qwen2 => qwen,
             Family::Qwen3 => Defaults { head_width: Some(128), ..qwen },
+            Family::Qwen3Moe => Defaults { kv_heads: Some(4), feed_forward: Some(6144), ..qwen },
+            Family::Glm4Moe => Defaults {
+                kv_heads: Some(8),
+                feed_forward: Some(10_944),
+                context: 131_072,
+                norm_epsilon: 1e-5,
+                rotary: 0.5,
+                ..qwen
+            },
         }
     }
 }
@@ -149,21 +193,34 @@ pub(super) fn parse(source: &ConfigSource) -> Result<ModelConfig> {
         found => token_ids(found),
     };
     let (rope_theta, rope_scaling) = rope(source)?;
+    let layers = source.required("num_hidden_layers", MAX_LAYERS)?;
+    let head_width = or_default("head_dim", defaults.head_width, hidden / heads)?;
+    let attention_bias = source.flag("attention_bias", false)? && family != Family::Qwen2;
     let config = ModelConfig {
         family,
         vocabulary,
         hidden,
-        layers: source.required("num_hidden_layers", MAX_LAYERS)?,
+        layers,
         heads,
         kv_heads: or_default("num_key_value_heads", defaults.kv_heads, heads)?,
-        head_width: or_default("head_dim", defaults.head_width, hidden / heads)?,
-        feed_forward: source.required("intermediate_size", MAX_WIDTH)?,
+        head_width,
+        rotary_width: rotary_width(source, family, head_width)?,
+        feed_forward: match (source.integer("intermediate_size", MAX_WIDTH)?, defaults.feed_forward) {
+            (Some(width), _) | (None, Some(width)) => width,
+            (None, None) => source.required("intermediate_size", MAX_WIDTH)?,
+        },
+        experts: experts::parse(source, family, layers)?,
         context: source.integer("max_position_embeddings", MAX_CONTEXT)?.unwrap_or(defaults.context),
         rope_theta,
         rope_scaling,
-        norm_epsilon: source.number_in(source.json, "rms_norm_eps")?.unwrap_or(1e-6) as f32,
-        qkv_bias: family == Family::Qwen2,
-        qk_norm: family == Family::Qwen3,
+        norm_epsilon: source.number_in(source.json, "rms_norm_eps")?.unwrap_or(defaults.norm_epsilon) as f32,
+        qkv_bias: family == Family::Qwen2 || attention_bias,
+        output_bias: attention_bias && family.has_output_bias(),
+        qk_norm: match family {
+            Family::Llama | Family::Qwen2 => false,
+            Family::Qwen3 | Family::Qwen3Moe => true,
+            Family::Glm4Moe => source.flag("use_qk_norm", false)?,
+        },
         tied: source.flag("tie_word_embeddings", false)?,
         bos: ids("bos_token_id", defaults.bos.into_iter().collect()).first().copied().and_then(token),
         eos: ids("eos_token_id", defaults.eos).into_iter().filter_map(token).collect(),
@@ -174,16 +231,15 @@ pub(super) fn parse(source: &ConfigSource) -> Result<ModelConfig> {
 }
 
 fn family(source: &ConfigSource) -> Result<Family> {
-    let all = [Family::Llama, Family::Qwen2, Family::Qwen3];
     let Some(model_type) = source.text_of("model_type")? else {
         return Err(source
             .problem("M006", "model_type", "`model_type` is missing")
-            .hint("expected llama, qwen2 or qwen3"));
+            .hint(format!("expected one of {}", Family::names())));
     };
-    let Some(family) = all.into_iter().find(|family| family.model_type() == model_type) else {
+    let Some(family) = Family::ALL.into_iter().find(|family| family.model_type() == model_type) else {
         return Err(source
             .problem("M006", "model_type", format!("the native engine does not compute model_type `{model_type}`"))
-            .hint("supported: llama, qwen2, qwen3"));
+            .hint(format!("supported: {}", Family::names())));
     };
     let architectures = source.get("architectures").and_then(Value::as_array);
     let other =
@@ -205,12 +261,6 @@ fn check_heads(source: &ConfigSource, config: &ModelConfig) -> Result<()> {
         let message = format!("{heads} query heads cannot share {kv_heads} key heads evenly");
         return Err(source.problem("M005", "num_key_value_heads", message));
     }
-    if width == 0 || width % 2 != 0 {
-        let message = format!("a head of width {width} cannot be rotated in pairs");
-        return Err(source
-            .problem("M005", "head_dim", message)
-            .hint("`head_dim` defaults to hidden_size / num_attention_heads"));
-    }
     if (heads * width) as u64 > MAX_WIDTH {
         let message = format!("{heads} heads of width {width} are wider than {MAX_WIDTH}");
         return Err(source.problem("M005", "num_attention_heads", message));
@@ -226,9 +276,6 @@ fn refuse_other_features(source: &ConfigSource, config: &ModelConfig) -> Result<
     if source.flag("mlp_bias", false)? && config.family == Family::Llama {
         return Err(source.refuse("mlp_bias", "biases in the feed-forward (`mlp_bias`)"));
     }
-    if source.flag("attention_bias", false)? && config.family != Family::Qwen2 {
-        return Err(source.refuse("attention_bias", "biases in the attention of this family (`attention_bias`)"));
-    }
     if source.get("quantization_config").is_some() {
         return Err(source
             .refuse("quantization_config", "quantised weights (`quantization_config`)")
@@ -243,15 +290,20 @@ fn refuse_other_features(source: &ConfigSource, config: &ModelConfig) -> Result<
 
 /// The window, where it hides something within the context.
 fn sliding_window(source: &ConfigSource, config: &ModelConfig) -> Result<Option<usize>> {
+    if config.family == Family::Glm4Moe {
+        return Ok(None);
+    }
     if !source.flag("use_sliding_window", config.family == Family::Llama)? {
         return Ok(None);
     }
     let window = source.integer("sliding_window", u64::MAX)?.filter(|&window| window < config.context);
     let default = if config.family == Family::Llama { 0 } else { QWEN_FULL_LAYERS };
     let first = source.get("max_window_layers").and_then(Value::as_u64).unwrap_or(default);
-    let slides = match source.get("layer_types").and_then(Value::as_array) {
+    // In Qwen3-MoE every block slides or none.
+    let slides = match source.get("layer_types").filter(|_| config.family != Family::Qwen3Moe).and_then(Value::as_array)
+    {
         Some(types) => types.iter().any(|kind| kind != "full_attention"),
-        None => first < config.layers as u64,
+        None => first < config.layers as u64 || config.family == Family::Qwen3Moe,
     };
     Ok(window.filter(|_| slides))
 }
@@ -277,13 +329,32 @@ fn rope(source: &ConfigSource) -> Result<(f64, Option<RopeScaling>)> {
         answer = Some((key, scaling));
         theta = source.number_in(object, "rope_theta")?.or(theta);
     }
-    for object in [Some(source.json), source.get("rope_parameters"), source.get("rope_scaling")].into_iter().flatten() {
-        let key = "partial_rotary_factor";
-        if source.number_in(object, key)?.is_some_and(|factor| factor != 1.0) {
-            return Err(source.refuse(key, "rotation of only a part of each head (`partial_rotary_factor`)"));
-        }
-    }
     Ok((theta.unwrap_or(10_000.0), answer.and_then(|(_, scaling)| scaling)))
+}
+
+/// How many values of a head are rotated: `partial_rotary_factor`, beside the other keys (4.x) or with the rotary parameters
+/// (5.x), which come first.
+fn rotary_width(source: &ConfigSource, family: Family, head_width: usize) -> Result<usize> {
+    let key = "partial_rotary_factor";
+    let mut factor = None;
+    for object in [source.get("rope_scaling"), source.get("rope_parameters"), Some(source.json)].into_iter().flatten() {
+        let found = source.number_in(object, key)?;
+        if family != Family::Glm4Moe && found.is_some_and(|factor| factor != 1.0) {
+            return Err(
+                source.refuse(key, "rotation of only a part of each head in this family (`partial_rotary_factor`)")
+            );
+        }
+        factor = factor.or(found);
+    }
+    let width = (head_width as f64 * factor.unwrap_or(family.defaults().rotary)) as usize;
+    if width == 0 || !width.is_multiple_of(2) || width > head_width {
+        let message = format!("{width} of {head_width} values of a head cannot be rotated in pairs");
+        let key = if source.json.get("head_dim").is_some() && factor.is_none() { "head_dim" } else { key };
+        return Err(source.problem("M005", key, message).hint(
+            "`head_dim` defaults to hidden_size / num_attention_heads; `partial_rotary_factor` is the part of it",
+        ));
+    }
+    Ok(width)
 }
 
 fn rope_scaling(source: &ConfigSource, key: &str, object: &Value) -> Result<Option<RopeScaling>> {
@@ -369,7 +440,14 @@ pub fn config_json(config: &ModelConfig) -> Value {
         "use_cache": true,
     });
     if config.family != Family::Qwen2 {
-        out["attention_bias"] = json!(false);
+        out["attention_bias"] = json!(config.qkv_bias);
+    }
+    if config.family == Family::Glm4Moe {
+        out["use_qk_norm"] = json!(config.qk_norm);
+        out["partial_rotary_factor"] = json!(config.rotary_width as f64 / config.head_width as f64);
+    }
+    if let (Value::Object(out), Some(found)) = (&mut out, &config.experts) {
+        experts::write(found, config, out);
     }
     out
 }

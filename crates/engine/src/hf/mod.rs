@@ -9,6 +9,7 @@
 
 mod config;
 mod directory;
+mod experts;
 mod file;
 mod gguf;
 mod safetensors;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::attention::grow;
+use super::experts::ExpertsWork;
 use super::gemm::{linear, linear_gradient, pack_row, packed_rows_len};
-use super::layout::{LayerLayout, Layout, Matrix, Vector};
+use super::layout::{FeedForward, Gated, LayerLayout, Layout, Matrix, Vector};
 use super::logits;
 use super::net::{Distribution, Net};
 use super::row;
@@ -56,20 +57,23 @@ pub(crate) struct Work {
     packed_a: Vec<f32>,
     packed_b: Vec<f32>,
     packed_c: Vec<f32>,
+    experts: ExpertsWork,
 }
 
 /// One matrix's gradient: its packed inputs and the derivative of its outputs.
-struct Product<'a> {
-    matrix: &'a Matrix,
-    inputs: &'a [f32],
-    outputs: &'a [f32],
+pub(super) struct Product<'a> {
+    pub rows: usize,
+    pub matrix: &'a Matrix,
+    pub inputs: &'a [f32],
+    pub outputs: &'a [f32],
 }
 
 /// The gradient of a vector of weights: `Σ rows x·z·factor` (norm) or `Σ rows x` (bias).
-struct Columns<'a> {
-    vector: &'a Vector,
-    x: &'a [f32],
-    z: Option<(&'a [f32], &'a [f32])>,
+pub(super) struct Columns<'a> {
+    pub rows: usize,
+    pub vector: &'a Vector,
+    pub x: &'a [f32],
+    pub z: Option<(&'a [f32], &'a [f32])>,
 }
 
 impl Net<'_> {
@@ -159,7 +163,7 @@ impl Net<'_> {
                         self.logits_backward(targets, from + first + i, answers[from + first + i], line);
                     }
                     let dy = d_norm_at.part(first * h..last * h);
-                    self.project_back(head, transposed, rows, logits, v, dy, h);
+                    self.project_back(head, transposed, rows, logits, v, dy, h, false);
                     let (xs, factors) = (xs_at.part(first * h..last * h), factors_at.part(first..last));
                     for (i, line) in xs.chunks_exact_mut(h).enumerate() {
                         line.copy_from_slice(&stream[targets.source[from + first + i] * h..][..h]);
@@ -179,9 +183,8 @@ impl Net<'_> {
             let (logits, packed, d_norm) = (&*logits, &work.packed_a[..packed_rows_len(m, k)], &work.d_norm[..m * h]);
             self.weight_gradients(
                 threads,
-                m,
-                &[Product { matrix: head, inputs: packed, outputs: logits }],
-                &[Columns { vector: &self.layout.norm, x: d_norm, z: Some((&xs, &factors)) }],
+                &[Product { rows: m, matrix: head, inputs: packed, outputs: logits }],
+                &[Columns { rows: m, vector: &self.layout.norm, x: d_norm, z: Some((&xs, &factors)) }],
                 gradient,
             );
         }
@@ -223,8 +226,8 @@ impl Net<'_> {
         }
     }
 
-    /// `dx = dy·W` of rows: every projection of the backward pass.
-    fn project_back(
+    /// `dx (+)= dy·W` of rows: every projection of the backward pass.
+    pub(super) fn project_back(
         &self,
         matrix: &Matrix,
         transposed: &[f32],
@@ -233,9 +236,10 @@ impl Net<'_> {
         dy_stride: usize,
         dx: &mut [f32],
         dx_stride: usize,
+        accumulate: bool,
     ) {
         let packed = &transposed[matrix.transposed.clone()];
-        linear(self.isa, rows, dy, dy_stride, packed, matrix.outputs, dx, dx_stride, false);
+        linear(self.isa, rows, dy, dy_stride, packed, matrix.outputs, dx, dx_stride, accumulate);
     }
 
     /// `dx +=` the derivative of a norm of one row.
@@ -284,13 +288,23 @@ impl Net<'_> {
         work: &mut Work,
         gradient: &mut [f32],
     ) {
-        let (n, h, f, q) = (batch.tokens.values(), self.w.hidden, self.w.feed_forward, self.w.q);
+        let (n, h, q) = (batch.tokens.values(), self.w.hidden, self.w.q);
         let (hidden, heads) = (self.c.hidden, self.c.heads * self.c.head_width);
+        grow(&mut work.d_norm, n * h);
+        let dense = match &layer.feed_forward {
+            FeedForward::Dense(gated) => Some(gated),
+            FeedForward::Experts(e) => {
+                let Work { d_stream, d_norm, experts, .. } = work;
+                self.backward_experts(threads, e, &layer.norm2, tape, d_stream, d_norm, transposed, experts, gradient);
+                None
+            }
+        };
+        let (f, width) = dense.map_or((0, 0), |gated| (gated.width(), gated.down.inputs));
         let d_middle = Shared::new(grow(&mut work.d_middle, n * h));
-        let d_norm = Shared::new(grow(&mut work.d_norm, n * h));
+        let d_norm = Shared::new(&mut work.d_norm);
         let d_gate_up = Shared::new(grow(&mut work.d_gate_up, n * 2 * f));
         let d_attention = Shared::new(grow(&mut work.d_attention, n * q));
-        let packed_f = Shared::new(grow(&mut work.packed_a, packed_rows_len(n, self.c.feed_forward)));
+        let packed_f = Shared::new(grow(&mut work.packed_a, packed_rows_len(n, width)));
         let packed_y = Shared::new(grow(&mut work.packed_b, packed_rows_len(n, hidden)));
         let packed_o = Shared::new(grow(&mut work.packed_c, packed_rows_len(n, heads)));
         let d_stream = &work.d_stream;
@@ -301,29 +315,19 @@ impl Net<'_> {
                 // SAFETY: blocks are disjoint ranges of rows.
                 unsafe {
                     let dx = &d_stream[from * h..to * h];
-                    let d_hidden = grow(&mut s.a, m * f);
-                    self.project_back(&layer.down, transposed, m, dx, h, d_hidden, f);
-                    let d_gu = d_gate_up.part(from * 2 * f..to * 2 * f);
-                    let hid = grow(&mut s.b, m * f);
-                    for i in 0..m {
-                        let line = &tape.gate_up[(from + i) * 2 * f..][..2 * f];
-                        let (d_gate, d_up) = d_gu[i * 2 * f..][..2 * f].split_at_mut(f);
-                        row::gate_backward(
-                            self.isa,
-                            f,
-                            line.as_ptr(),
-                            line[f..].as_ptr(),
-                            d_hidden[i * f..].as_ptr(),
-                            d_gate.as_mut_ptr(),
-                            d_up.as_mut_ptr(),
-                            hid[i * f..].as_mut_ptr(),
-                        );
-                        pack_row(n, from + i, &hid[i * f..][..self.c.feed_forward], packed_f.pointer());
-                    }
                     let dy = d_norm.part(from * h..to * h);
-                    self.project_back(&layer.gate_up, transposed, m, d_gu, 2 * f, dy, h);
                     let middle = &tape.middle[from * h..to * h];
-                    self.pack_normed(n, from, &layer.norm2, middle, &tape.factors2[from..to], packed_y);
+                    if let Some(gated) = dense {
+                        let d_gu = d_gate_up.part(from * 2 * f..to * 2 * f);
+                        let (d_hidden, hid) = (grow(&mut s.a, m * f), grow(&mut s.b, m * f));
+                        let gate_up = &tape.gate_up[from * 2 * f..to * 2 * f];
+                        self.backward_hidden(gated, m, dx, gate_up, transposed, d_hidden, d_gu, hid);
+                        for i in 0..m {
+                            pack_row(n, from + i, &hid[i * f..][..width], packed_f.pointer());
+                        }
+                        self.project_back(&gated.gate_up, transposed, m, d_gu, 2 * f, dy, h, false);
+                        self.pack_normed(n, from, &layer.norm2, middle, &tape.factors2[from..to], packed_y);
+                    }
                     let d_mid = d_middle.part(from * h..to * h);
                     d_mid.copy_from_slice(dx);
                     for i in 0..m {
@@ -331,36 +335,65 @@ impl Net<'_> {
                         self.norm_backward(&layer.norm2, x, tape.factors2[from + i], &dy[i * h..], dx);
                     }
                     let d_att = d_attention.part(from * q..to * q);
-                    self.project_back(&layer.output, transposed, m, d_mid, h, d_att, q);
+                    self.project_back(&layer.output, transposed, m, d_mid, h, d_att, q, false);
                     for i in from..to {
                         pack_row(n, i, &tape.attention[i * q..][..heads], packed_o.pointer());
                     }
                 }
             });
         });
-        self.weight_gradients(
-            threads,
-            n,
-            &[
-                Product {
-                    matrix: &layer.down,
-                    inputs: &work.packed_a[..packed_rows_len(n, self.c.feed_forward)],
-                    outputs: &work.d_stream,
-                },
-                Product {
-                    matrix: &layer.gate_up,
-                    inputs: &work.packed_b[..packed_rows_len(n, hidden)],
-                    outputs: &work.d_gate_up,
-                },
-                Product {
-                    matrix: &layer.output,
-                    inputs: &work.packed_c[..packed_rows_len(n, heads)],
-                    outputs: &work.d_middle,
-                },
-            ],
-            &[Columns { vector: &layer.norm2, x: &work.d_norm, z: Some((&tape.middle, &tape.factors2)) }],
-            gradient,
-        );
+        let mut products = vec![Product {
+            rows: n,
+            matrix: &layer.output,
+            inputs: &work.packed_c[..packed_rows_len(n, heads)],
+            outputs: &work.d_middle,
+        }];
+        if let Some(Gated { gate_up, down }) = dense {
+            let inputs = &work.packed_a[..packed_rows_len(n, width)];
+            products.push(Product { rows: n, matrix: down, inputs, outputs: &work.d_stream });
+            let inputs = &work.packed_b[..packed_rows_len(n, hidden)];
+            products.push(Product { rows: n, matrix: gate_up, inputs, outputs: &work.d_gate_up });
+        }
+        let z = Some((&tape.middle[..], &tape.factors2[..]));
+        let mut columns = vec![Columns { rows: n, vector: &layer.norm2, x: &work.d_norm, z }];
+        if let Some(bias) = &layer.output_bias {
+            columns.push(Columns { rows: n, vector: bias, x: &work.d_middle, z: None });
+        }
+        self.weight_gradients(threads, &products, &columns, gradient);
+    }
+
+    /// Through the down projection and the gate of a block of rows: `d_hidden` = downᵀ·dx, `d_gate_up`, and `hidden` again.
+    pub(super) fn backward_hidden(
+        &self,
+        gated: &Gated,
+        m: usize,
+        dx: &[f32],
+        gate_up: &[f32],
+        transposed: &[f32],
+        d_hidden: &mut [f32],
+        d_gate_up: &mut [f32],
+        hidden: &mut [f32],
+    ) {
+        let f = gated.width();
+        assert!(gate_up.len() >= m * 2 * f && d_gate_up.len() >= m * 2 * f && hidden.len() >= m * f);
+        self.project_back(&gated.down, transposed, m, dx, self.w.hidden, d_hidden, f, false);
+        for i in 0..m {
+            let line = &gate_up[i * 2 * f..][..2 * f];
+            let (d_gate, d_up) = d_gate_up[i * 2 * f..][..2 * f].split_at_mut(f);
+            // SAFETY: all seven rows hold f values.
+            unsafe {
+                row::gate_backward(
+                    self.isa,
+                    f,
+                    line.as_ptr(),
+                    line[f..].as_ptr(),
+                    d_hidden[i * f..][..f].as_ptr(),
+                    d_gate.as_mut_ptr(),
+                    d_up.as_mut_ptr(),
+                    hidden[i * f..].as_mut_ptr(),
+                );
+            }
+        }
     }
 
     /// Packs `norm(x)` of a block of rows, computed again from the kept factors.
@@ -469,7 +502,7 @@ impl Net<'_> {
                 let d_line = d_qkv.part(from * width..to * width);
                 self.backward_head_norms(layer, tape, from, d_line);
                 let dy = d_norm.part(from * h..to * h);
-                self.project_back(&layer.qkv, transposed, m, d_line, width, dy, h);
+                self.project_back(&layer.qkv, transposed, m, d_line, width, dy, h, false);
                 let x = &tape.x[from * h..to * h];
                 self.pack_normed(n, from, &layer.norm1, x, &tape.factors1[from..to], packed);
                 let dx = d_stream.part(from * h..to * h);
@@ -481,13 +514,13 @@ impl Net<'_> {
             }
         });
         let mut columns =
-            vec![Columns { vector: &layer.norm1, x: &work.d_norm[..n * h], z: Some((&tape.x, &tape.factors1)) }];
+            vec![Columns { rows: n, vector: &layer.norm1, x: &work.d_norm, z: Some((&tape.x, &tape.factors1)) }];
         if let Some(bias) = &layer.qkv_bias {
-            columns.push(Columns { vector: bias, x: &work.d_qkv[..n * width], z: None });
+            columns.push(Columns { rows: n, vector: bias, x: &work.d_qkv, z: None });
         }
         let inputs = &work.packed_a[..packed_rows_len(n, self.c.hidden)];
-        let product = Product { matrix: &layer.qkv, inputs, outputs: &work.d_qkv[..n * width] };
-        self.weight_gradients(threads, n, &[product], &columns, gradient);
+        let product = Product { rows: n, matrix: &layer.qkv, inputs, outputs: &work.d_qkv[..n * width] };
+        self.weight_gradients(threads, &[product], &columns, gradient);
     }
 
     /// `dw += Σ d·raw·factor` over tokens and heads, for the q and k norms of Qwen3.
@@ -543,11 +576,10 @@ impl Net<'_> {
         }
     }
 
-    /// Gradients of matrices and vectors over `m` rows, split over threads by outputs.
-    fn weight_gradients(
+    /// Gradients of matrices and vectors over their rows, split over threads by outputs.
+    pub(super) fn weight_gradients(
         &self,
         threads: &Threads,
-        m: usize,
         products: &[Product<'_>],
         columns: &[Columns<'_>],
         gradient: &mut [f32],
@@ -560,17 +592,17 @@ impl Net<'_> {
         let gradient = Shared::new(gradient);
         threads.each(tasks.len() + columns.len(), |task| {
             if let Some(&(index, panel, count)) = tasks.get(task) {
-                let Product { matrix, inputs, outputs } = &products[index];
+                let &Product { rows, matrix, inputs, outputs } = &products[index];
                 let at = matrix.at.start + panel * matrix.inputs * LANES;
                 // SAFETY: tasks are disjoint panels.
                 let out = unsafe { gradient.part(at..at + count * matrix.inputs * LANES) };
-                linear_gradient(self.isa, m, inputs, matrix.inputs, outputs, matrix.outputs, panel * LANES, out);
+                linear_gradient(self.isa, rows, inputs, matrix.inputs, outputs, matrix.outputs, panel * LANES, out);
             } else {
                 let column = &columns[task - tasks.len()];
                 let n = column.vector.at.len();
                 // SAFETY: every vector is one task.
                 let out = unsafe { gradient.part(column.vector.at.clone()) };
-                for i in 0..m {
+                for i in 0..column.rows {
                     let x = &column.x[i * n..][..n];
                     // SAFETY: all rows hold n values.
                     unsafe {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::simd::{LANES, padded};
-use crate::ModelConfig;
+use crate::{Experts, ModelConfig, Router};
 
 /// A vector (norm weight, bias), padded with zeros to whole lanes.
 #[derive(Clone, Debug)]
@@ -41,9 +41,42 @@ pub(crate) struct LayerLayout {
     pub q_norm: Option<Vector>,
     pub k_norm: Option<Vector>,
     pub output: Matrix,
+    pub output_bias: Option<Vector>,
     pub norm2: Vector,
+    pub feed_forward: FeedForward,
+}
+
+/// What follows the second norm.
+#[derive(Clone, Debug)]
+pub(crate) enum FeedForward {
+    Dense(Gated),
+    Experts(Box<ExpertsLayout>),
+}
+
+/// A gated feed-forward: dense, one expert, or the shared expert.
+#[derive(Clone, Debug)]
+pub(crate) struct Gated {
     pub gate_up: Matrix,
     pub down: Matrix,
+}
+
+impl Gated {
+    /// Padded width.
+    pub fn width(&self) -> usize {
+        self.gate_up.outputs / 2
+    }
+}
+
+/// A router with its experts.
+#[derive(Clone, Debug)]
+pub(crate) struct ExpertsLayout {
+    /// Where the layer's choice starts in a token's routing.
+    pub routing_at: usize,
+    pub router: Matrix,
+    /// The correction bias: kept, never learned.
+    pub correction: Option<Vector>,
+    pub experts: Vec<Gated>,
+    pub shared: Option<Gated>,
 }
 
 /// The whole model's.
@@ -57,6 +90,8 @@ pub(crate) struct Layout {
     pub head: Matrix,
     /// Length of the flat array.
     pub len: usize,
+    /// How much of it learns; buffers lie behind.
+    pub learned: usize,
     /// Length of the array of transposed matrices.
     pub transposed_len: usize,
 }
@@ -75,6 +110,8 @@ pub(crate) struct Widths {
     pub vocabulary: usize,
     /// One head.
     pub head: usize,
+    /// Experts recorded per token (not padded).
+    pub routing: usize,
 }
 
 impl Widths {
@@ -88,6 +125,7 @@ impl Widths {
             feed_forward: padded(c.feed_forward),
             vocabulary: padded(c.vocabulary),
             head: padded(c.head_width),
+            routing: c.routing_stride(),
         }
     }
 }
@@ -119,6 +157,30 @@ impl Builder {
         self.transposed = transposed.end;
         Matrix { at: self.take(outputs * inputs), outputs, inputs, parts, transposed }
     }
+
+    /// The feed-forward whose tensors are called `at.gate_proj.weight` and so on.
+    fn gated(&mut self, at: &str, hidden: usize, width: usize) -> Gated {
+        let name = |rest: &str| format!("{at}.{rest}_proj.weight");
+        Gated {
+            gate_up: self.matrix(hidden, vec![(name("gate"), width), (name("up"), width)]),
+            down: self.matrix(width, vec![(name("down"), hidden)]),
+        }
+    }
+
+    /// `at` is the layer's `model.layers.0.mlp`. The correction bias gets its place last, behind everything that learns.
+    fn experts(&mut self, at: &str, hidden: usize, e: &Experts, routing_at: usize) -> ExpertsLayout {
+        let shared = e.shared_feed_forward;
+        ExpertsLayout {
+            routing_at,
+            router: self.matrix(hidden, vec![(format!("{at}.gate.weight"), e.count)]),
+            correction: matches!(e.router, Router::Sigmoid { .. }).then(|| Vector {
+                at: 0..0,
+                parts: vec![Part { name: format!("{at}.gate.e_score_correction_bias"), first: 0, rows: e.count }],
+            }),
+            experts: (0..e.count).map(|i| self.gated(&format!("{at}.experts.{i}"), hidden, e.feed_forward)).collect(),
+            shared: (shared > 0).then(|| self.gated(&format!("{at}.shared_experts"), hidden, shared)),
+        }
+    }
 }
 
 impl Layout {
@@ -130,7 +192,8 @@ impl Layout {
             at: b.take(c.vocabulary * hidden),
             parts: vec![Part { name: "model.embed_tokens.weight".into(), first: 0, rows: c.vocabulary }],
         });
-        let layers = (0..c.layers)
+        let mut routing_at = 0;
+        let mut layers: Vec<LayerLayout> = (0..c.layers)
             .map(|l| {
                 let at = |rest: &str| format!("model.layers.{l}.{rest}");
                 LayerLayout {
@@ -154,19 +217,31 @@ impl Layout {
                     q_norm: c.qk_norm.then(|| b.vector(at("self_attn.q_norm.weight"), c.head_width)),
                     k_norm: c.qk_norm.then(|| b.vector(at("self_attn.k_norm.weight"), c.head_width)),
                     output: b.matrix(q, vec![(at("self_attn.o_proj.weight"), c.hidden)]),
+                    output_bias: c.output_bias.then(|| b.vector(at("self_attn.o_proj.bias"), c.hidden)),
                     norm2: b.vector(at("post_attention_layernorm.weight"), c.hidden),
-                    gate_up: b.matrix(
-                        c.hidden,
-                        vec![(at("mlp.gate_proj.weight"), c.feed_forward), (at("mlp.up_proj.weight"), c.feed_forward)],
-                    ),
-                    down: b.matrix(c.feed_forward, vec![(at("mlp.down_proj.weight"), c.hidden)]),
+                    feed_forward: match c.experts_of(l) {
+                        None => FeedForward::Dense(b.gated(&at("mlp"), c.hidden, c.feed_forward)),
+                        Some(e) => {
+                            routing_at += e.per_token;
+                            let experts = b.experts(&at("mlp"), c.hidden, e, routing_at - e.per_token);
+                            FeedForward::Experts(Box::new(experts))
+                        }
+                    },
                 }
             })
             .collect();
         let norm = b.vector("model.norm.weight".into(), c.hidden);
         let head_name = if c.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
         let head = b.matrix(c.hidden, vec![(head_name.into(), c.vocabulary)]);
-        Layout { embedding, layers, norm, head, len: b.at, transposed_len: b.transposed }
+        let learned = b.at;
+        for layer in &mut layers {
+            if let FeedForward::Experts(e) = &mut layer.feed_forward
+                && let Some(correction) = &mut e.correction
+            {
+                correction.at = b.take(e.experts.len());
+            }
+        }
+        Layout { embedding, layers, norm, head, len: b.at, learned, transposed_len: b.transposed }
     }
 
     /// Every slot, in the order of the flat array.
@@ -178,13 +253,34 @@ impl Layout {
             out.push(Slot::Matrix(&l.qkv));
             out.extend([&l.qkv_bias, &l.q_norm, &l.k_norm].into_iter().flatten().map(Slot::Vector));
             out.push(Slot::Matrix(&l.output));
+            out.extend(l.output_bias.as_ref().map(Slot::Vector));
             out.push(Slot::Vector(&l.norm2));
-            out.push(Slot::Matrix(&l.gate_up));
-            out.push(Slot::Matrix(&l.down));
+            l.feed_forward.slots(&mut out);
         }
         out.push(Slot::Vector(&self.norm));
         out.push(Slot::Matrix(&self.head));
+        out.extend(self.corrections().map(Slot::Buffer));
         out
+    }
+
+    fn corrections(&self) -> impl Iterator<Item = &Vector> {
+        self.layers.iter().filter_map(|layer| match &layer.feed_forward {
+            FeedForward::Dense(_) => None,
+            FeedForward::Experts(e) => e.correction.as_ref(),
+        })
+    }
+}
+
+impl FeedForward {
+    fn slots<'a>(&'a self, out: &mut Vec<Slot<'a>>) {
+        let gated = |g: &'a Gated| [Slot::Matrix(&g.gate_up), Slot::Matrix(&g.down)];
+        match self {
+            FeedForward::Dense(g) => out.extend(gated(g)),
+            FeedForward::Experts(e) => {
+                out.push(Slot::Matrix(&e.router));
+                out.extend(e.experts.iter().chain(&e.shared).flat_map(gated));
+            }
+        }
     }
 }
 
@@ -195,24 +291,26 @@ pub(crate) enum Slot<'a> {
     Table(&'a Vector),
     Vector(&'a Vector),
     Matrix(&'a Matrix),
+    /// Saved and loaded, but no parameter: no gradient and no optimiser state.
+    Buffer(&'a Vector),
 }
 
 impl Slot<'_> {
     pub fn range(&self) -> Range<usize> {
         match self {
-            Slot::Table(v) | Slot::Vector(v) => v.at.clone(),
+            Slot::Table(v) | Slot::Vector(v) | Slot::Buffer(v) => v.at.clone(),
             Slot::Matrix(m) => m.at.clone(),
         }
     }
 
     /// Whether plain weight decay applies: matrices and the embedding, not norms and biases.
     pub fn decays(&self) -> bool {
-        !matches!(self, Slot::Vector(_))
+        !matches!(self, Slot::Vector(_) | Slot::Buffer(_))
     }
 
     pub fn parts(&self) -> &[Part] {
         match self {
-            Slot::Table(v) | Slot::Vector(v) => &v.parts,
+            Slot::Table(v) | Slot::Vector(v) | Slot::Buffer(v) => &v.parts,
             Slot::Matrix(m) => &m.parts,
         }
     }
@@ -233,7 +331,7 @@ impl Slot<'_> {
     fn each(&self, part: &Part, len: usize, mut visit: impl FnMut(usize, usize)) {
         let start = self.range().start;
         match self {
-            Slot::Vector(_) => (0..len).for_each(|i| visit(start + part.first + i, i)),
+            Slot::Vector(_) | Slot::Buffer(_) => (0..len).for_each(|i| visit(start + part.first + i, i)),
             Slot::Table(_) => {
                 let width = len / part.rows;
                 for i in 0..len {
@@ -269,7 +367,7 @@ pub(crate) fn transpose(m: &Matrix, packed: &[f32], panel: usize, out: &mut [f32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Family;
+    use crate::{Family, TensorSpec};
 
     fn odd() -> ModelConfig {
         ModelConfig {
@@ -280,12 +378,15 @@ mod tests {
             heads: 3,
             kv_heads: 1,
             head_width: 6,
+            rotary_width: 6,
             feed_forward: 20,
+            experts: None,
             context: 32,
             rope_theta: 1e4,
             rope_scaling: None,
             norm_epsilon: 1e-5,
             qkv_bias: true,
+            output_bias: false,
             qk_norm: true,
             tied: false,
             bos: None,
@@ -295,8 +396,18 @@ mod tests {
 
     #[test]
     fn every_tensor_has_one_place_and_comes_back() {
-        for tied in [false, true] {
-            let c = ModelConfig { tied, ..odd() };
+        let experts = Experts {
+            count: 5,
+            per_token: 2,
+            feed_forward: 7,
+            shared_feed_forward: 9,
+            router: Router::Sigmoid { groups: 1, kept_groups: 1 },
+            renormalise: true,
+            scale: 1.0,
+            dense_layers: vec![0],
+        };
+        for (tied, experts) in [(false, None), (true, None), (false, Some(experts))] {
+            let c = ModelConfig { tied, output_bias: experts.is_some(), experts, ..odd() };
             let layout = Layout::of(&c);
             let mut flat = vec![f32::NAN; layout.len];
             let specs = c.tensors();
@@ -311,7 +422,7 @@ mod tests {
                     written += len;
                 }
             }
-            assert_eq!(written, c.parameters());
+            assert_eq!(written, specs.iter().map(TensorSpec::size).sum::<usize>());
             assert_eq!(flat.iter().filter(|x| !x.is_nan()).count(), written, "no two tensors share a place");
         }
     }
@@ -319,7 +430,7 @@ mod tests {
     #[test]
     fn the_transposed_packing_holds_the_same_matrix() {
         let layout = Layout::of(&odd());
-        let m = &layout.layers[0].gate_up;
+        let FeedForward::Dense(Gated { gate_up: m, .. }) = &layout.layers[0].feed_forward else { unreachable!() };
         let flat: Vec<f32> = (0..m.at.len()).map(|i| i as f32).collect();
         let panels = padded(m.inputs) / LANES;
         let mut out = vec![0.0; panels * m.outputs * LANES];

@@ -7,12 +7,14 @@
 mod attention;
 mod backward;
 mod choose;
+mod experts;
 mod gemm;
 mod layout;
 mod logits;
 mod net;
 mod optimizer;
 mod rope;
+mod router;
 mod row;
 mod sample;
 mod simd;
@@ -23,11 +25,12 @@ mod threads;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::hf::Checkpoint;
-use crate::{Engine, ModelConfig, Sample, SampleRequest, Update, UpdateStats};
+use crate::{Engine, ModelConfig, Sample, SampleRequest, TensorSpec, Update, UpdateStats};
 use backward::{Gradient, KEPT_LOGITS_BYTES, Work};
 use lapidary_core::{Key, Kind, Problem, Purpose, Result, TokenBatch, TokenGrads, TokenStats, Want};
 use layout::{Layout, Slot, Widths};
@@ -96,18 +99,21 @@ impl Native {
     }
 
     /// A model that starts from nothing: matrices are normal with deviation 0.02, those that write to the residual stream
-    /// 0.02/√(2·layers) (Radford et al. 2019, §2.3), norms are 1, biases 0; all from the seed.
+    /// 0.02/√(2·layers) (Radford et al. 2019, §2.3), norms are 1, biases 0 (that of a router's choice too); all from the seed.
     pub fn initialise(config: ModelConfig, seed: u64, threads: usize) -> Result<Self> {
         let raw = crate::hf::config_json(&config);
         let mut native = Self::empty(config, raw, threads)?;
         let root = Key::new(seed, Purpose::Initialise);
         let residual = 0.02 / ((2 * native.config.layers) as f64).sqrt();
+        let sizes: HashMap<String, usize> =
+            native.config.tensors().into_iter().map(|spec| (spec.name.clone(), spec.size())).collect();
         for slot in native.layout.slots() {
             for part in slot.parts() {
                 let key = root.at_name(&part.name);
-                let len = native.len_of(&part.name);
+                let len = sizes[&part.name];
                 let draw = |deviation: f64| (0..len as u64).map(|i| (key.at(i).normal() * deviation) as f32).collect();
                 let values: Vec<f32> = match &slot {
+                    Slot::Buffer(_) => vec![0.0; len],
                     Slot::Vector(_) if part.name.ends_with("bias") => vec![0.0; len],
                     Slot::Vector(_) => vec![1.0; len],
                     _ if part.name.ends_with("o_proj.weight") || part.name.ends_with("down_proj.weight") => {
@@ -169,12 +175,11 @@ impl Native {
     }
 
     fn read_weights(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let specs = self.config.tensors();
+        let specs: HashMap<String, TensorSpec> =
+            self.config.tensors().into_iter().map(|spec| (spec.name.clone(), spec)).collect();
         for slot in self.layout.slots() {
             for part in slot.parts() {
-                if let Some(spec) = specs.iter().find(|s| s.name == part.name) {
-                    slot.write(&mut self.flat, part, &checkpoint.read(spec)?);
-                }
+                slot.write(&mut self.flat, part, &checkpoint.read(&specs[&part.name])?);
             }
         }
         Ok(())
@@ -209,7 +214,8 @@ impl Native {
             )
             .hint("shorten the row or use a model with a longer context"));
         }
-        support::check(batch, self.config.vocabulary)
+        support::check(batch, self.config.vocabulary)?;
+        router::check(&self.config, batch)
     }
 }
 
@@ -240,7 +246,9 @@ impl Engine for Native {
         let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
         net.forward(&self.threads, batch, false, &mut tape);
         let found = net.statistics(&self.threads, &targets, &tape.stream, want, &mut Vec::new(), None);
-        Ok(tape::spread(batch, &targets, &found, want))
+        let mut stats = tape::spread(batch, &targets, &found, want);
+        stats.routing = want.routing.then(|| tape.routing(batch, self.widths.routing));
+        Ok(stats)
     }
 
     fn accumulate(
@@ -342,7 +350,8 @@ impl Native {
         let keep = targets.len() * self.widths.vocabulary * 4 <= KEPT_LOGITS_BYTES;
         let logits = keep.then_some(&mut learning.logits);
         let found = net.statistics(&self.threads, &targets, &learning.tape.stream, want, &mut Vec::new(), logits);
-        let stats = tape::spread(batch, &targets, &found, want);
+        let mut stats = tape::spread(batch, &targets, &found, want);
+        stats.routing = want.routing.then(|| learning.tape.routing(batch, self.widths.routing));
         let grads = objective(&stats)?;
         assert!(grads.logp.same_shape(&batch.tokens), "the objective answers one derivative per token");
         let answers: Vec<_> = targets

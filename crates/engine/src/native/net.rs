@@ -1,7 +1,7 @@
 //! The decoder's forward pass on blocks of rows: the one code that sampling, scoring and training share.
 
 use super::gemm::linear;
-use super::layout::{LayerLayout, Layout, Matrix, Vector, Widths};
+use super::layout::{Gated, LayerLayout, Layout, Matrix, Vector, Widths};
 use super::logits::{self, Asked};
 use super::rope::Rope;
 use super::row;
@@ -155,32 +155,49 @@ impl Net<'_> {
         }
     }
 
-    /// From attention's output back to the residual stream: `x` in, `middle` after attention, `x` out.
-    pub fn after_attention(
+    /// From attention's output to the residual stream after it, `middle`, and what the feed-forward reads, `y`.
+    pub fn attention_output(
         &self,
         layer: &LayerLayout,
         rows: usize,
-        x: &mut [f32],
+        x: &[f32],
         attention: &[f32],
         middle: &mut [f32],
         y: &mut [f32],
         factors: &mut [f32],
-        gate_up: &mut [f32],
-        hidden: &mut [f32],
     ) {
-        let (h, f) = (self.w.hidden, self.w.feed_forward);
+        let h = self.w.hidden;
         middle[..rows * h].copy_from_slice(&x[..rows * h]);
+        if let Some(bias) = &layer.output_bias {
+            let bias = self.vector(bias);
+            for line in middle.chunks_exact_mut(h).take(rows) {
+                // SAFETY: the row and the bias hold h values.
+                unsafe { row::add(self.isa, bias.len(), bias.as_ptr(), line.as_mut_ptr()) };
+            }
+        }
         self.project(&layer.output, rows, attention, self.w.q, middle, h, true);
         self.norm(&layer.norm2, rows, middle, y, factors);
-        self.project(&layer.gate_up, rows, y, h, gate_up, 2 * f, false);
+    }
+
+    /// `x += down(silu(gate(y)) · up(y))`, a gated feed-forward.
+    pub fn feed_forward(
+        &self,
+        gated: &Gated,
+        rows: usize,
+        y: &[f32],
+        gate_up: &mut [f32],
+        hidden: &mut [f32],
+        x: &mut [f32],
+    ) {
+        let (h, f) = (self.w.hidden, gated.width());
+        self.project(&gated.gate_up, rows, y, h, gate_up, 2 * f, false);
         assert!(gate_up.len() >= rows * 2 * f && hidden.len() >= rows * f);
         for i in 0..rows {
             let line = &gate_up[i * 2 * f..];
             // SAFETY: gate, up and the output row hold f values each.
             unsafe { row::gate(self.isa, f, line.as_ptr(), line[f..].as_ptr(), hidden[i * f..].as_mut_ptr()) };
         }
-        x[..rows * h].copy_from_slice(&middle[..rows * h]);
-        self.project(&layer.down, rows, hidden, f, x, h, true);
+        self.project(&gated.down, rows, hidden, f, x, h, true);
     }
 
     /// Final norm and output head.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::layout::Layout;
+use super::layout::{Layout, Slot};
 use super::row::{self, Adam};
 use super::simd::Isa;
 use super::threads::{Shared, Threads};
@@ -68,6 +68,9 @@ pub(super) fn step(
     };
     let mut tasks = Vec::new();
     for slot in layout.slots() {
+        if matches!(slot, Slot::Buffer(_)) {
+            continue;
+        }
         let decay = if slot.decays() || update.decay_all { update.weight_decay } else { 0.0 };
         let range = slot.range();
         for start in range.clone().step_by(CHUNK) {
@@ -85,7 +88,7 @@ pub(super) fn step(
         }
     });
     learning.transposed_is_fresh = false;
-    Ok(UpdateStats { grad_norm, weight_norm: norm(threads, isa, flat) })
+    Ok(UpdateStats { grad_norm, weight_norm: norm(threads, isa, &flat[..layout.learned]) })
 }
 
 /// Names the first tensor whose gradient is not finite.
@@ -136,7 +139,7 @@ pub(super) fn save(native: &Native, directory: &Path) -> Result<()> {
     let mut moments = Vec::new();
     if let Some(learning) = native.learning.as_ref().filter(|_| steps > 0) {
         for (array, name) in learning.moments.iter().zip(MOMENTS) {
-            for spec in native.config.tensors() {
+            for spec in native.config.tensors().into_iter().filter(|spec| !spec.is_buffer()) {
                 moments.push((format!("{name}.{}", spec.name), Moment { native, array, spec }));
             }
         }
@@ -169,7 +172,8 @@ pub(super) fn restore(native: &mut Native, directory: &Path) -> Result<()> {
         for (array, moment) in learning.moments.iter_mut().zip(MOMENTS) {
             for slot in native.layout.slots() {
                 for part in slot.parts() {
-                    let Some(spec) = specs.iter().find(|s| s.name == part.name) else { continue };
+                    let learned = specs.iter().find(|s| s.name == part.name && !s.is_buffer());
+                    let Some(spec) = learned else { continue };
                     let name = format!("{moment}.{}", spec.name);
                     let tensor = file.tensor(&name).map_err(|error| broken(error.to_string()))?;
                     if tensor.dtype() != Dtype::F32 || tensor.shape() != spec.shape {

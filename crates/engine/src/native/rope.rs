@@ -13,10 +13,10 @@ pub(crate) struct Rope {
 impl Rope {
     /// For positions `0..length`. Frequencies and angles are f32, as the checkpoints were trained with.
     pub fn new(c: &ModelConfig, length: usize) -> Self {
-        let half = c.head_width / 2;
+        let half = c.rotary_width / 2;
         let frequencies: Vec<f32> = (0..half)
             .map(|i| {
-                let exponent = (2 * i) as f32 / c.head_width as f32;
+                let exponent = (2 * i) as f32 / c.rotary_width as f32;
                 stretch(1.0 / (c.rope_theta as f32).powf(exponent), c.rope_scaling)
             })
             .collect();
@@ -36,7 +36,7 @@ impl Rope {
         self.cos.len() / self.half.max(1)
     }
 
-    /// Rotates a head at a position: pairs are `(x[i], x[i + half])`.
+    /// Rotates a head at a position: pairs are `(x[i], x[i + half])`; what lies beyond the rotated part stays as it is.
     pub fn turn(&self, position: usize, x: &mut [f32]) {
         self.rotate(position, x, 1.0);
     }
@@ -49,7 +49,7 @@ impl Rope {
     fn rotate(&self, position: usize, x: &mut [f32], sign: f32) {
         let (cos, sin) =
             (&self.cos[position * self.half..][..self.half], &self.sin[position * self.half..][..self.half]);
-        let (first, second) = x.split_at_mut(self.half);
+        let (first, second) = x[..2 * self.half].split_at_mut(self.half);
         for i in 0..self.half {
             let (a, b) = (first[i], second[i]);
             let s = sin[i] * sign;
@@ -94,12 +94,15 @@ mod tests {
             heads: 1,
             kv_heads: 1,
             head_width,
+            rotary_width: head_width,
             feed_forward: 16,
+            experts: None,
             context: 131_072,
             rope_theta,
             rope_scaling,
             norm_epsilon: 1e-5,
             qkv_bias: false,
+            output_bias: false,
             qk_norm: false,
             tied: true,
             bos: None,
@@ -109,19 +112,20 @@ mod tests {
 
     #[test]
     fn rotation_matches_the_numbers_of_the_spec_and_turns_back() {
-        // Spec A §12.6: partial RoPE with rotary width 4; the first four values of q = 1..8.
+        // Spec A §12.6: partial RoPE with rotary width 4 of 8; the last four values of q = 1..8 pass through.
         for (theta, position, expected) in
             [(1e4, 1, [-1.984111, 1.959901, 2.462378, 4.0198]), (1e6, 3, [-1.413353, 1.987991, -2.828857, 4.005982])]
         {
-            let rope = Rope::new(&config(4, theta, None), 4);
-            let mut q = [1.0, 2.0, 3.0, 4.0];
+            let rope = Rope::new(&ModelConfig { rotary_width: 4, ..config(8, theta, None) }, 4);
+            let mut q: [f32; 8] = std::array::from_fn(|i| i as f32 + 1.0);
             rope.turn(position, &mut q);
             for (got, want) in q.iter().zip(expected) {
                 assert!((got - want).abs() < 1e-5, "{q:?}");
             }
+            assert_eq!(q[4..], [5.0, 6.0, 7.0, 8.0]);
             rope.turn_back(position, &mut q);
-            for (got, want) in q.iter().zip([1.0, 2.0, 3.0, 4.0]) {
-                assert!((got - want).abs() < 1e-5, "{q:?}");
+            for (i, got) in q.iter().enumerate() {
+                assert!((got - (i as f32 + 1.0)).abs() < 1e-5, "{q:?}");
             }
         }
     }

@@ -227,6 +227,27 @@ unsafe fn add_generic<S: Simd>(n: usize, x: *const f32, y: *mut f32) {
     }
 }
 
+/// `y += x·scale`.
+#[inline(always)]
+unsafe fn add_scaled_generic<S: Simd>(n: usize, x: *const f32, scale: f32, y: *mut f32) {
+    unsafe {
+        let scale = S::splat(scale);
+        for i in (0..n).step_by(LANES) {
+            S::store(y.add(i), S::fma(S::load(x.add(i)), scale, S::load(y.add(i))));
+        }
+    }
+}
+
+/// `x = 1 / (1 + e⁻ˣ)`.
+#[inline(always)]
+unsafe fn sigmoids_generic<S: Simd>(n: usize, x: *mut f32) {
+    unsafe {
+        for i in (0..n).step_by(LANES) {
+            S::store(x.add(i), sigmoid::<S>(S::load(x.add(i))));
+        }
+    }
+}
+
 /// `y += x·z·scale`: a row's part of the gradient of a norm's weight.
 #[inline(always)]
 unsafe fn add_product_generic<S: Simd>(n: usize, x: *const f32, z: *const f32, scale: f32, y: *mut f32) {
@@ -298,6 +319,10 @@ dispatched! {
     fn scale(n: usize, x: *const f32, scale: f32, y: *mut f32) = scale_generic;
     /// See the generic kernel.
     fn add(n: usize, x: *const f32, y: *mut f32) = add_generic;
+    /// See the generic kernel.
+    fn add_scaled(n: usize, x: *const f32, scale: f32, y: *mut f32) = add_scaled_generic;
+    /// See the generic kernel.
+    fn sigmoids(n: usize, x: *mut f32) = sigmoids_generic;
     /// See the generic kernel.
     fn add_product(n: usize, x: *const f32, z: *const f32, scale: f32, y: *mut f32) = add_product_generic;
     /// See the generic kernel.

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::attention::{self, QUERIES, Segment, attend, grow, put_key};
 use super::choose::{Chosen, choose};
+use super::experts::{ExpertsBuffers, ExpertsTape};
+use super::layout::FeedForward;
 use super::net::{BLOCK, Net};
 use super::simd::{LANES, padded};
 use super::threads::{Scratch, Threads, with_scratch};
 use crate::{Sample, SampleRequest};
-use lapidary_core::{Kind, Problem, Ragged, Result, StopReason};
+use lapidary_core::{Kind, Problem, Ragged, Result, StopReason, UNROUTED};
 
 /// Sequences that one thread decodes together; beyond this a step gains nothing and its cache grows.
 const DECODED_TOGETHER: usize = 64;
@@ -66,6 +68,8 @@ struct Prompt {
     tokens: usize,
     /// Logits after its last token.
     logits: Vec<f32>,
+    /// Experts that its tokens used.
+    routing: Vec<u16>,
 }
 
 /// A sample in the making.
@@ -84,6 +88,13 @@ impl Active<'_> {
     /// Positions that are read from the shared prompt: its whole panels.
     fn shared(&self) -> usize {
         self.prompt.tokens / LANES * LANES
+    }
+
+    /// Writes down the experts of one more token, where that was asked for.
+    fn routed(&mut self, experts: &[u16]) {
+        if let Some(routing) = &mut self.out.routing {
+            routing.extend_from_slice(experts);
+        }
     }
 }
 
@@ -175,10 +186,12 @@ impl<'a> Worker<'a> {
                 return Ok(());
             }
             with_scratch(|scratch| self.decode(&mut active, &mut buffers, scratch));
-            let v = self.net.w.vocabulary;
+            let (v, stride) = (self.net.w.vocabulary, self.net.w.routing);
             let mut kept = Vec::with_capacity(active.len());
             for (row, mut one) in active.drain(..).enumerate() {
+                one.routed(&buffers.routing[row * stride..][..stride]);
                 if self.extend(&mut one, &buffers.logits[row * v..][..v], &mut buffers.weights)? {
+                    one.routed(&vec![UNROUTED; stride]);
                     finished(one.request_index, one.sample, one.out);
                 } else {
                     kept.push(one);
@@ -205,11 +218,13 @@ impl<'a> Worker<'a> {
             let mut own = self.net.cache(prompt.tokens - shared + limit);
             self.copy_tail(&prompt, shared, &mut own);
             let support = (request.record.support && request.choose.cuts()).then(Ragged::new);
-            let out = Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length, support, routing: None };
+            let routing = request.record.routing.then(|| prompt.routing.clone());
+            let out = Sample { tokens: Vec::new(), logp: Vec::new(), stop: StopReason::Length, support, routing };
             let prompt = prompt.clone();
             let mut one = Active { request, request_index: job.request, sample, prompt, own, out, limit };
             let logits = one.prompt.clone();
             if limit == 0 || self.extend(&mut one, &logits.logits, &mut buffers.weights)? {
+                one.routed(&vec![UNROUTED; one.out.tokens.len() * self.net.w.routing]);
                 finished(one.request_index, one.sample, one.out);
             } else {
                 waiting.push(one);
@@ -258,10 +273,11 @@ impl<'a> Worker<'a> {
         let net = &self.net;
         let (h, d) = (net.w.hidden, net.c.head_width);
         let mut cache = net.cache(tokens.len());
-        buffers.size(net, BLOCK.min(tokens.len()));
+        let mut routing = Vec::with_capacity(tokens.len() * net.w.routing);
         for from in (0..tokens.len()).step_by(BLOCK) {
             let to = (from + BLOCK).min(tokens.len());
             let m = to - from;
+            buffers.size(net, m);
             let positions: Vec<usize> = (from..to).collect();
             for (line, &id) in buffers.x.chunks_exact_mut(h).zip(&tokens[from..to]) {
                 net.embed(id, line);
@@ -285,11 +301,12 @@ impl<'a> Worker<'a> {
                 }
                 buffers.output(net, layer, m);
             }
+            routing.extend_from_slice(&buffers.routing);
         }
         let last = (tokens.len() - 1) % BLOCK;
         let mut logits = vec![0.0; net.w.vocabulary];
         net.logits(1, &buffers.x[last * h..], &mut buffers.y, &mut buffers.factors, &mut logits);
-        Prompt { cache, tokens: tokens.len(), logits }
+        Prompt { cache, tokens: tokens.len(), logits, routing }
     }
 
     /// One token further for every active sample; leaves a row of logits each.
@@ -347,11 +364,17 @@ struct Buffers {
     factors: Vec<f32>,
     logits: Vec<f32>,
     weights: Vec<f32>,
+    experts: ExpertsBuffers,
+    routes: ExpertsTape,
+    /// `[rows][stride]` the experts that the rows of this step use.
+    routing: Vec<u16>,
 }
 
 impl Buffers {
     fn size(&mut self, net: &Net<'_>, rows: usize) {
         let w = net.w;
+        self.routing.clear();
+        self.routing.resize(rows * w.routing, UNROUTED);
         for (buffer, width) in [
             (&mut self.x, w.hidden),
             (&mut self.y, w.hidden),
@@ -373,7 +396,20 @@ impl Buffers {
 
     fn output(&mut self, net: &Net<'_>, layer: usize, rows: usize) {
         let layer = &net.layout.layers[layer];
-        let Buffers { x, y, attention, middle, gate_up, hidden, factors, .. } = self;
-        net.after_attention(layer, rows, x, attention, middle, y, factors, gate_up, hidden);
+        let Buffers { x, y, attention, middle, gate_up, hidden, factors, experts, routes, routing, .. } = self;
+        let y = if matches!(layer.feed_forward, FeedForward::Experts(_)) {
+            grow(&mut experts.y, rows * net.w.hidden);
+            &mut experts.y
+        } else {
+            y
+        };
+        net.attention_output(layer, rows, x, attention, middle, y, factors);
+        x[..rows * net.w.hidden].copy_from_slice(&middle[..rows * net.w.hidden]);
+        match &layer.feed_forward {
+            FeedForward::Dense(gated) => net.feed_forward(gated, rows, y, gate_up, hidden, x),
+            FeedForward::Experts(e) => {
+                net.experts(&Threads::alone(), e, rows, experts, x, &mut routing[..rows * net.w.routing], routes);
+            }
+        }
     }
 }

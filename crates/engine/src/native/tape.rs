@@ -1,10 +1,12 @@
 //! Scoring and learning: the forward pass over packed rows that keeps what the backward pass needs.
 
 use super::attention::{QUERIES, Segment, Sequence, attend, grow};
+use super::experts::{ExpertsBuffers, ExpertsTape};
+use super::layout::{FeedForward, Gated};
 use super::net::{BLOCK, Distribution, Net, QkNorm};
 use super::support::Cut;
 use super::threads::{Shared, Threads, with_scratch};
-use lapidary_core::{Ragged, TokenBatch, TokenStats, Want};
+use lapidary_core::{Ragged, TokenBatch, TokenStats, UNROUTED, Want};
 
 /// Activations of one layer, `[tokens][width]` each.
 #[derive(Default)]
@@ -24,7 +26,9 @@ pub(crate) struct LayerTape {
     /// Residual stream after attention.
     pub middle: Vec<f32>,
     pub factors2: Vec<f32>,
+    /// Of a dense feed-forward, and what is kept of experts.
     pub gate_up: Vec<f32>,
+    pub experts: ExpertsTape,
 }
 
 /// Activations of a whole pass; buffers are kept from call to call.
@@ -34,6 +38,16 @@ pub(crate) struct Tape {
     pub layers: Vec<LayerTape>,
     /// The residual stream after the last layer so far.
     pub stream: Vec<f32>,
+    /// `[tokens][stride]` the experts that were used; before a layer ran, those that it shall use.
+    pub routing: Vec<u16>,
+    buffers: ExpertsBuffers,
+}
+
+impl Tape {
+    /// The experts that were used, shaped as the batch's own.
+    pub fn routing(&self, batch: &TokenBatch, stride: usize) -> Ragged<u16> {
+        Ragged::from_flat(self.routing.clone(), batch.tokens.lengths().map(|n| n * stride))
+    }
 }
 
 /// Which hidden state predicts which token: the scored tokens of a batch in order.
@@ -115,18 +129,28 @@ impl Net<'_> {
         let n = batch.tokens.values();
         let h = self.w.hidden;
         let positions = positions(batch);
-        let Tape { layers, stream } = tape;
+        let Tape { layers, stream, routing, buffers } = tape;
         layers.resize_with(if keep { self.c.layers } else { 1 }, LayerTape::default);
         stream.resize(n * h, 0.0);
         for (line, &id) in stream.chunks_exact_mut(h).zip(batch.tokens.flat()) {
             self.embed(id, line);
         }
+        routing.clear();
+        match &batch.routing {
+            Some(given) => routing.extend_from_slice(given.flat()),
+            None => routing.resize(n * self.w.routing, UNROUTED),
+        }
         let kept = layers.len();
         for l in 0..self.c.layers {
-            self.forward_layer(threads, l, batch, &positions, stream, &mut layers[l % kept]);
+            let tape = &mut layers[l % kept];
+            self.forward_layer(threads, l, batch, &positions, stream, tape, buffers);
+            if let FeedForward::Experts(e) = &self.layout.layers[l].feed_forward {
+                self.experts(threads, e, n, buffers, stream, routing, &mut tape.experts);
+            }
         }
     }
 
+    /// A layer up to and with its dense feed-forward; experts find what they read in `buffers`.
     fn forward_layer(
         &self,
         threads: &Threads,
@@ -135,6 +159,7 @@ impl Net<'_> {
         positions: &[usize],
         stream: &mut [f32],
         tape: &mut LayerTape,
+        buffers: &mut ExpertsBuffers,
     ) {
         let (n, w, layer) = (positions.len(), self.w, &self.layout.layers[l]);
         let (heads, kept) = (self.c.heads + self.c.kv_heads, w.q + w.kv);
@@ -146,7 +171,12 @@ impl Net<'_> {
         tape.attention.resize(n * w.q, 0.0);
         tape.softmax.resize(n * self.c.heads * 2, 0.0);
         tape.middle.resize(n * w.hidden, 0.0);
-        tape.gate_up.resize(n * 2 * w.feed_forward, 0.0);
+        let dense = match &layer.feed_forward {
+            FeedForward::Dense(gated) => Some(gated),
+            FeedForward::Experts(_) => None,
+        };
+        let f = dense.map_or(0, Gated::width);
+        tape.gate_up.resize(n * 2 * f, 0.0);
         if self.c.qk_norm {
             tape.raw.resize(n * kept, 0.0);
             tape.qk_factors.resize(n * heads, 0.0);
@@ -171,7 +201,7 @@ impl Net<'_> {
         let (stream, middle) = (Shared::new(stream), Shared::new(&mut tape.middle));
         let (factors2, gate_up) = (Shared::new(&mut tape.factors2), Shared::new(&mut tape.gate_up));
         let attention = &tape.attention;
-        let f = w.feed_forward;
+        let normed = Shared::new(grow(&mut buffers.y, if dense.is_none() { n * w.hidden } else { 0 }));
         threads.each(blocks(n), |b| {
             let (from, to) = block(n, b);
             with_scratch(|s| {
@@ -185,9 +215,16 @@ impl Net<'_> {
                     )
                 };
                 let attention = &attention[from * w.q..to * w.q];
-                let y = grow(&mut s.a, (to - from) * w.hidden);
-                let hidden = grow(&mut s.b, (to - from) * f);
-                self.after_attention(layer, to - from, x, attention, middle, y, factors, gate_up, hidden);
+                let y = match dense {
+                    Some(_) => grow(&mut s.a, (to - from) * w.hidden),
+                    // SAFETY: as above.
+                    None => unsafe { normed.part(from * w.hidden..to * w.hidden) },
+                };
+                self.attention_output(layer, to - from, x, attention, middle, y, factors);
+                x.copy_from_slice(middle);
+                if let Some(gated) = dense {
+                    self.feed_forward(gated, to - from, y, gate_up, grow(&mut s.b, (to - from) * f), x);
+                }
             });
         });
     }

@@ -36,6 +36,11 @@ impl Threads {
         Ok(Self { pool, count })
     }
 
+    /// The calling thread alone.
+    pub const fn alone() -> Self {
+        Self { pool: None, count: 1 }
+    }
+
     pub fn count(&self) -> usize {
         self.count
     }
@@ -51,19 +56,19 @@ impl Threads {
 
 /// A buffer of which several threads write disjoint parts.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<'a> {
-    start: *mut f32,
+pub(crate) struct Shared<'a, T = f32> {
+    start: *mut T,
     len: usize,
-    buffer: PhantomData<&'a mut [f32]>,
+    buffer: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: parts are only handed out by `part`, whose callers promise that no two overlap.
-unsafe impl Send for Shared<'_> {}
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<'a> Shared<'a> {
-    pub fn new(buffer: &'a mut [f32]) -> Self {
+impl<'a, T> Shared<'a, T> {
+    pub fn new(buffer: &'a mut [T]) -> Self {
         Self { start: buffer.as_mut_ptr(), len: buffer.len(), buffer: PhantomData }
     }
 
@@ -72,13 +77,13 @@ impl<'a> Shared<'a> {
     /// # Safety
     /// No other part that overlaps this one may be in use.
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn part(&self, range: Range<usize>) -> &'a mut [f32] {
+    pub unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
         // SAFETY: inside the buffer by the assert; disjoint by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 
-    pub fn pointer(&self) -> *mut f32 {
+    pub fn pointer(&self) -> *mut T {
         self.start
     }
 }

@@ -67,8 +67,8 @@ pub(super) fn open(path: &Path) -> Result<Parts> {
     for entry in header.tensors {
         let name = hugging_face_name(&entry.name).unwrap_or_else(|| entry.name.clone());
         let interleaved_heads = match config.family {
-            Family::Llama if name.ends_with("q_proj.weight") => Some(config.heads),
-            Family::Llama if name.ends_with("k_proj.weight") => Some(config.kv_heads),
+            Family::Llama if name.contains(".q_proj.") => Some(config.heads),
+            Family::Llama if name.contains(".k_proj.") => Some(config.kv_heads),
             _ => None,
         };
         let tensor = Tensor {
