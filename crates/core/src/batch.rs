@@ -1,5 +1,7 @@
 //! Waist 1: what crosses between algorithms and engines.
 
+use std::ops::Range;
+
 use crate::Ragged;
 
 /// Token sequences to be scored or learned from. One row per sequence; rows are independent.
@@ -41,6 +43,61 @@ impl TokenBatch {
         self.temperature.push(temperature);
     }
 
+    /// The rows cut into groups: consecutive rows that begin with the same prompt, as the samples of one prompt do. A row's
+    /// prompt is what comes before its first scored token.
+    ///
+    /// An engine computes a group's prompt once, so a group is the smallest unit that a batch may be split into without
+    /// computing something twice. Which rows form a group depends on these rows alone: split between groups, the parts have
+    /// the same groups as the whole.
+    pub fn groups(&self) -> Vec<PromptGroup> {
+        let mut groups: Vec<PromptGroup> = Vec::new();
+        let mut tokens = 0;
+        for row in 0..self.tokens.rows() {
+            let (length, prompt) = (self.tokens.len_of(row), self.prompt_of(row));
+            match groups.last_mut() {
+                Some(group)
+                    if prompt >= MIN_SHARED
+                        && (group.rows.len() == 1 || group.shared == prompt)
+                        && tokens + length - prompt <= MAX_GROUP_TOKENS
+                        && self.begin_alike(group.rows.start, row, prompt) =>
+                {
+                    group.rows.end = row + 1;
+                    group.shared = prompt;
+                    tokens += length - prompt;
+                }
+                _ => {
+                    groups.push(PromptGroup { rows: row..row + 1, shared: 0 });
+                    tokens = length;
+                }
+            }
+        }
+        groups
+    }
+
+    /// How many tokens a group takes to compute.
+    pub fn tokens_of(&self, group: &PromptGroup) -> usize {
+        let own: usize = group.rows.clone().map(|row| self.tokens.len_of(row) - group.shared).sum();
+        group.shared + own
+    }
+
+    /// Tokens before the first scored one.
+    fn prompt_of(&self, row: usize) -> usize {
+        let scored = self.scored.row(row);
+        scored.iter().position(|scored| *scored).unwrap_or(scored.len())
+    }
+
+    /// Whether two rows have prompts of length `prompt` with the same tokens, sent to the same experts.
+    fn begin_alike(&self, a: usize, b: usize, prompt: usize) -> bool {
+        let experts = |row: usize| {
+            let routing = self.routing.as_ref()?;
+            let per_token = routing.len_of(row).checked_div(self.tokens.len_of(row))?;
+            Some(&routing.row(row)[..prompt * per_token])
+        };
+        self.prompt_of(a) == prompt
+            && self.tokens.row(a)[..prompt] == self.tokens.row(b)[..prompt]
+            && experts(a) == experts(b)
+    }
+
     /// The given rows, in the given order.
     pub fn select(&self, rows: &[usize]) -> Self {
         let of_row = |row: usize| self.tokens.start_of(row)..self.tokens.start_of(row) + self.tokens.len_of(row);
@@ -52,6 +109,21 @@ impl TokenBatch {
             routing: self.routing.as_ref().map(|routing| routing.select(rows.iter().copied())),
         }
     }
+}
+
+/// A prompt shorter than this is not worth sharing.
+const MIN_SHARED: usize = 4;
+/// A group is cut where its tokens, the prompt counted once, exceed this: what has to be in memory together is bounded, and a
+/// prompt of 256 tokens that is computed again costs a sixteenth.
+const MAX_GROUP_TOKENS: usize = 4096;
+
+/// Consecutive rows of a [`TokenBatch`] that begin with the same tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptGroup {
+    /// The rows.
+    pub rows: Range<usize>,
+    /// How many tokens at their start are the same; 0 for a row that shares nothing.
+    pub shared: usize,
 }
 
 /// Which statistics a forward pass is to compute beside the log-probabilities.
@@ -110,4 +182,63 @@ pub struct TokenGrads {
     pub value: Option<Ragged<f32>>,
     /// `[rows]` dLoss/dreward where the objective uses the reward head.
     pub reward: Option<Vec<f32>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(rows: &[(&[u32], usize)]) -> TokenBatch {
+        let mut batch = TokenBatch::default();
+        for (tokens, prompt) in rows {
+            let scored: Vec<bool> = (0..tokens.len()).map(|t| t >= *prompt).collect();
+            batch.push(tokens, &scored, 1.0);
+        }
+        batch
+    }
+
+    fn shapes(batch: &TokenBatch) -> Vec<(Range<usize>, usize)> {
+        batch.groups().into_iter().map(|g| (g.rows, g.shared)).collect()
+    }
+
+    #[test]
+    fn rows_with_the_same_prompt_are_a_group() {
+        let whole = batch(&[
+            (&[1, 2, 3, 4, 9], 4),
+            (&[1, 2, 3, 4], 4),
+            (&[1, 2, 3, 4, 5, 6], 4),
+            // Another prompt, the same tokens with a longer prompt, one that is too short to share.
+            (&[1, 2, 3, 5, 6], 4),
+            (&[1, 2, 3, 5, 6], 5),
+            (&[7, 8], 1),
+            (&[7, 8], 1),
+            (&[], 0),
+        ]);
+        let expected = vec![(0..3, 4), (3..4, 0), (4..5, 0), (5..6, 0), (6..7, 0), (7..8, 0)];
+        assert_eq!(shapes(&whole), expected);
+        assert_eq!(whole.tokens_of(&whole.groups()[0]), 4 + 1 + 2);
+        // Cut between groups, the groups stay.
+        assert_eq!(shapes(&whole.select(&[0, 1, 2])), expected[..1]);
+        assert_eq!(shapes(&whole.select(&[3, 4])), vec![(0..1, 0), (1..2, 0)]);
+    }
+
+    #[test]
+    fn rows_that_were_sent_to_other_experts_are_not_shared() {
+        let mut batch = batch(&[(&[1, 2, 3, 4, 9], 4), (&[1, 2, 3, 4, 8], 4), (&[1, 2, 3, 4, 7], 4)]);
+        let mut routing = vec![3u16; 5 * 2 * 3];
+        // The last token of a row may differ, a token of the prompt may not.
+        routing[9] = 1;
+        routing[2 * 10 + 7] = 1;
+        batch.routing = Some(Ragged::from_flat(routing, [10; 3]));
+        assert_eq!(shapes(&batch), vec![(0..2, 4), (2..3, 0)]);
+    }
+
+    #[test]
+    fn a_group_is_bounded() {
+        let row = vec![5u32; 1000];
+        let batch = batch(&vec![(&row[..], 400); 12]);
+        let groups = batch.groups();
+        assert_eq!(groups.iter().map(|g| g.rows.len()).collect::<Vec<_>>(), [6, 6]);
+        assert!(groups.iter().all(|g| batch.tokens_of(g) <= MAX_GROUP_TOKENS));
+    }
 }

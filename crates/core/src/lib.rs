@@ -14,7 +14,7 @@ mod ragged;
 mod rollout;
 mod vocabulary;
 
-pub use batch::{TokenBatch, TokenGrads, TokenStats, UNROUTED, Want};
+pub use batch::{PromptGroup, TokenBatch, TokenGrads, TokenStats, UNROUTED, Want};
 pub use item::{Item, Message, PromptText, Role};
 pub use key::{Key, Purpose};
 pub use panic::{catch_panic, panic_is_expected};

@@ -131,7 +131,7 @@ pub trait Engine {
     /// Forward, ask the objective once for dLoss/dstatistics, backward; adds to the accumulated gradient.
     ///
     /// Rows are whole sequences; the caller splits a large batch into micro-batches. On the native engine the accumulated
-    /// gradient is the same bits however the rows, kept in order, are split.
+    /// gradient is the same bits however the rows, kept in order, are split between the groups of [`TokenBatch::groups`].
     fn accumulate(
         &mut self,
         batch: &TokenBatch,

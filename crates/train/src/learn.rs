@@ -60,19 +60,21 @@ pub(crate) fn update_of(training: &Training, learning_rate: f64) -> Update {
     }
 }
 
-/// Whole rows in order, as many as fit `budget` tokens; a row larger than that goes alone.
-pub(crate) fn microbatches(lengths: impl IntoIterator<Item = usize>, budget: usize) -> Vec<Range<usize>> {
+/// Whole groups of rows in order, as many as fit `budget` tokens with a shared prompt counted once; a group larger than that
+/// goes alone. Cut between groups, the gradient of the step is the same bits for any budget.
+pub(crate) fn microbatches(tokens: &TokenBatch, budget: usize) -> Vec<Range<usize>> {
     let mut out: Vec<Range<usize>> = Vec::new();
-    let mut tokens = 0;
-    for (row, length) in lengths.into_iter().enumerate() {
+    let mut sum = 0;
+    for group in tokens.groups() {
+        let size = tokens.tokens_of(&group);
         match out.last_mut() {
-            Some(last) if tokens + length <= budget => {
-                last.end = row + 1;
-                tokens += length;
+            Some(last) if sum + size <= budget => {
+                last.end = group.rows.end;
+                sum += size;
             }
             _ => {
-                out.push(row..row + 1);
-                tokens = length;
+                out.push(group.rows);
+                sum = size;
             }
         }
     }
@@ -110,7 +112,7 @@ fn accumulate(
     let want = Want::ENTROPY;
     let normaliser = lesson.objective.normaliser(&rows.mask, lesson.max_new_tokens);
     let mut metrics = LossMetrics::default();
-    for range in microbatches(rows.mask.lengths(), lesson.tokens_per_microbatch) {
+    for range in microbatches(&rows.tokens, lesson.tokens_per_microbatch) {
         let selected: Vec<usize> = range.clone().collect();
         let tokens = rows.tokens.select(&selected);
         let mask = rows.mask.select(range.clone());
@@ -166,24 +168,54 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Rows of the given prompts and lengths; a prompt is 4 tokens.
+    fn rows(shapes: impl IntoIterator<Item = (u32, usize)>) -> TokenBatch {
+        let mut batch = TokenBatch::default();
+        for (prompt, length) in shapes {
+            let tokens: Vec<u32> = (0..length as u32).map(|t| if t < 4 { prompt } else { t }).collect();
+            batch.push(&tokens, &(0..length).map(|t| t >= 4).collect::<Vec<_>>(), 1.0);
+        }
+        batch
+    }
+
     #[test]
     fn a_row_above_the_budget_goes_alone() {
-        assert_eq!(microbatches([3, 3, 3, 9, 1, 2], 6), [0..2, 2..3, 3..4, 4..6]);
-        assert!(microbatches([], 6).is_empty());
+        let lengths = [5, 5, 5, 19, 6, 7];
+        let batch = rows((1..).zip(lengths));
+        assert_eq!(microbatches(&batch, 13), [0..2, 2..3, 3..4, 4..6]);
+        assert!(microbatches(&rows([]), 6).is_empty());
+    }
+
+    #[test]
+    fn a_group_is_not_cut_and_its_prompt_counts_once() {
+        let batch = rows([(1, 6), (1, 6), (1, 6), (2, 6), (2, 6), (3, 6)]);
+        // 4 + 3·2 = 10 tokens, 4 + 2·2 = 8, and 6.
+        assert_eq!(microbatches(&batch, 9), [0..3, 3..5, 5..6]);
+        assert_eq!(microbatches(&batch, 18), [0..5, 5..6]);
     }
 
     proptest! {
         #[test]
-        fn every_row_is_in_one_microbatch_in_order(lengths in prop::collection::vec(1usize..20, 0..40), budget in 1usize..50) {
-            let packed = microbatches(lengths.iter().copied(), budget);
-            let rows: Vec<usize> = packed.iter().cloned().flatten().collect();
-            prop_assert_eq!(rows, (0..lengths.len()).collect::<Vec<_>>());
+        fn every_row_is_in_one_microbatch_in_order(
+            shapes in prop::collection::vec((0u32..4, 5usize..20), 0..40),
+            budget in 1usize..50,
+        ) {
+            let batch = rows(shapes);
+            let packed = microbatches(&batch, budget);
+            let all: Vec<usize> = packed.iter().cloned().flatten().collect();
+            prop_assert_eq!(all, (0..batch.tokens.rows()).collect::<Vec<_>>());
+            let groups = batch.groups();
+            let tokens = |range: &Range<usize>| -> (usize, usize) {
+                let inside = groups.iter().filter(|g| range.start <= g.rows.start && g.rows.end <= range.end);
+                (inside.clone().count(), inside.map(|g| batch.tokens_of(g)).sum())
+            };
             for (at, range) in packed.iter().enumerate() {
-                let tokens: usize = lengths[range.clone()].iter().sum();
-                prop_assert!(tokens <= budget || range.len() == 1);
-                // None could have taken the next row too.
-                if at + 1 < packed.len() {
-                    prop_assert!(tokens + lengths[range.end] > budget);
+                let (count, sum) = tokens(range);
+                prop_assert!(sum <= budget || count == 1);
+                // None could have taken the next group too.
+                if let Some(next) = packed.get(at + 1) {
+                    let first = groups.iter().find(|g| g.rows.start == next.start).unwrap();
+                    prop_assert!(sum + batch.tokens_of(first) > budget);
                 }
             }
         }

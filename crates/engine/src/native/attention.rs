@@ -4,8 +4,11 @@
 //! chains over the head's width, the weighted sum is one chain over ascending keys, the softmax sums by position: a query
 //! gives the same bits alone against a cache or in a block of a training batch, where later keys add exact zeros.
 
+use std::ops::Range;
+
 use super::gemm::{Product, product};
 use super::row;
+use super::rows::Place;
 use super::simd::{Isa, LANES, padded};
 
 /// Queries of a block; 8 register tiles.
@@ -138,13 +141,13 @@ pub(crate) fn attend(
     }
 }
 
-/// Rows of one sequence inside larger `[tokens, stride]` arrays.
-#[derive(Clone, Copy)]
+/// One sequence inside the larger `[tokens, stride]` arrays of a pass: a prefix that other sequences may share, then its own
+/// tokens.
 pub(crate) struct Sequence<'a> {
-    /// `[tokens][stride]` q, k, v after rotation.
+    /// `[all tokens][stride]` q, k, v after rotation.
     pub qkv: &'a [f32],
     pub qkv_stride: usize,
-    pub tokens: usize,
+    pub place: Place,
     /// Width of one head.
     pub head: usize,
     /// Where k of key head 0 starts in a row, and v.
@@ -156,23 +159,30 @@ pub(crate) struct Sequence<'a> {
 
 impl Sequence<'_> {
     fn row(&self, token: usize, at: usize) -> &[f32] {
-        &self.qkv[token * self.qkv_stride + at..][..self.head]
+        &self.qkv[self.place.at(token) * self.qkv_stride + at..][..self.head]
     }
 
-    /// Packs the keys of key head `kv` and copies its values.
-    pub fn pack(&self, kv: usize, keys: &mut Vec<f32>, values: &mut Vec<f32>) {
+    /// Tokens of the prefix: attended to, not attending.
+    fn first(&self) -> usize {
+        self.place.prefix.len()
+    }
+
+    /// The blocks of positions whose queries are computed together.
+    pub fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
+        let (first, tokens) = (self.first(), self.place.len());
+        (first..tokens).step_by(QUERIES).map(move |from| (from, (from + QUERIES).min(tokens)))
+    }
+
+    /// Packs the own keys of key head `kv` and copies its values, behind those of the prefix.
+    pub fn pack(&self, kv: usize, keys: &mut [f32], values: &mut [f32]) {
         let width = padded(self.head);
-        keys.clear();
-        keys.resize(keys_len(self.tokens, self.head), 0.0);
-        values.clear();
-        values.resize(self.tokens * width, 0.0);
-        for t in 0..self.tokens {
+        for t in self.first()..self.place.len() {
             put_key(keys, self.head, t, self.row(t, self.k_at + kv * self.head));
             values[t * width..][..self.head].copy_from_slice(self.row(t, self.v_at + kv * self.head));
         }
     }
 
-    /// Fills `out` with the scaled queries `from..to` of query head `h`.
+    /// Fills `out` with the scaled queries of positions `from..to` of query head `h`.
     pub fn queries(&self, h: usize, from: usize, to: usize, out: &mut Vec<f32>) {
         let scale = scale(self.head);
         out.clear();
@@ -181,13 +191,16 @@ impl Sequence<'_> {
         }
     }
 
-    /// Derivatives of key head `kv` and of the query heads that share it, added to nothing: every value of the q, k and v
-    /// columns of these heads in `d_qkv` is written.
+    /// Derivatives of key head `kv` and of the query heads that share it: writes every value of the q, k and v columns of these
+    /// heads in the own rows of `d_qkv`, and adds to the sums of k and v of the prefix.
     ///
-    /// `statistic(h, t)` is the `(max, 1/sum)` that [`attend`] told; `output` and `d_output` are `[tokens][out_stride]`.
+    /// `keys` and the scratch (see [`Scratch::size_backward`]) hold what the sequences of the group before this one left there:
+    /// keys, values and their derivatives of the prefix. What a prefix gets is complete after the group's last sequence, and
+    /// written by [`Sequence::store_keys`].
+    /// `statistic(h, index)` is the `(max, 1/sum)` that [`attend`] told; `output` and `d_output` are `[all tokens][out_stride]`.
     ///
     /// # Safety
-    /// `d_qkv` must be valid for `tokens × qkv_stride` values, and no other thread may touch these columns.
+    /// `d_qkv` must be valid for all tokens × `qkv_stride` values, and no other thread may touch these columns of these rows.
     pub unsafe fn backward(
         &self,
         isa: Isa,
@@ -197,27 +210,20 @@ impl Sequence<'_> {
         d_output: &[f32],
         out_stride: usize,
         d_qkv: *mut f32,
-        keys: &[f32],
+        keys: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let (head, width, tokens) = (self.head, padded(self.head), self.tokens);
-        let full = padded(tokens);
+        let (head, width, tokens) = (self.head, padded(self.head), self.place.len());
         // Values as columns for dP = dO·Vᵀ, keys as rows for dQ = dS·K.
-        let value_panels = grow(&mut scratch.value_panels, keys_len(tokens, head));
-        value_panels.fill(0.0);
-        let key_rows = grow(&mut scratch.key_rows, tokens * width);
-        key_rows.fill(0.0);
-        for t in 0..tokens {
-            put_key(value_panels, head, t, self.row(t, self.v_at + kv * head));
-            key_rows[t * width..][..head].copy_from_slice(self.row(t, self.k_at + kv * head));
+        for t in self.first()..tokens {
+            put_key(keys, head, t, self.row(t, self.k_at + kv * head));
+            put_key(&mut scratch.value_panels, head, t, self.row(t, self.v_at + kv * head));
+            scratch.key_rows[t * width..][..head].copy_from_slice(self.row(t, self.k_at + kv * head));
         }
-        let d_k = grow(&mut scratch.d_k, full * width);
-        let d_v = grow(&mut scratch.d_v, full * width);
-        d_k.fill(0.0);
-        d_v.fill(0.0);
+        scratch.d_k[self.first() * width..tokens * width].fill(0.0);
+        scratch.d_v[self.first() * width..tokens * width].fill(0.0);
         for h in kv * self.group..(kv + 1) * self.group {
-            for from in (0..tokens).step_by(QUERIES) {
-                let to = (from + QUERIES).min(tokens);
+            for (from, to) in self.blocks() {
                 let (m, seen) = (to - from, padded(to));
                 self.queries(h, from, to, &mut scratch.q);
                 let q_padded = grow(&mut scratch.q_padded, m * width);
@@ -229,7 +235,8 @@ impl Sequence<'_> {
                 let d_q = grow(&mut scratch.d_q, m * width);
                 for i in 0..m {
                     q_padded[i * width..][..head].copy_from_slice(&scratch.q[i * head..][..head]);
-                    d_out[i * width..][..head].copy_from_slice(&d_output[(from + i) * out_stride + h * head..][..head]);
+                    let at = self.place.at(from + i) * out_stride + h * head;
+                    d_out[i * width..][..head].copy_from_slice(&d_output[at..][..head]);
                 }
                 let block = |a: *const f32, a_row, a_k, k, b: *const f32, b_panel, b_k| Product {
                     m,
@@ -246,27 +253,31 @@ impl Sequence<'_> {
                     c_panel: LANES,
                     accumulate: false,
                 };
-                // SAFETY: all operands are the scratch buffers sized above: [m][seen], [m][width], [full][width] and packed
+                assert!(keys.len() >= keys_len(tokens, head) && scratch.value_panels.len() >= keys_len(tokens, head));
+                assert!(scratch.d_k.len() >= tokens * width && scratch.d_v.len() >= tokens * width);
+                // SAFETY: all operands are the scratch buffers sized above: [m][seen], [m][width], [tokens][width] and packed
                 // keys of `tokens` ≥ `to` keys; outputs never overlap inputs.
                 unsafe {
                     // S = Q·Kᵀ and dP = dO·Vᵀ.
                     let s = block(scratch.q.as_ptr(), head, 1, head, keys.as_ptr(), head * LANES, LANES);
                     product(isa, Product { panels: seen / LANES, c: scores.as_mut_ptr(), c_row: seen, ..s });
-                    let s = block(d_out.as_ptr(), width, 1, head, value_panels.as_ptr(), head * LANES, LANES);
+                    let s = block(d_out.as_ptr(), width, 1, head, scratch.value_panels.as_ptr(), head * LANES, LANES);
                     product(isa, Product { panels: seen / LANES, c: d_scores.as_mut_ptr(), c_row: seen, ..s });
                     for i in 0..m {
-                        let (max, inverse) = statistic(h, from + i);
+                        let index = self.place.at(from + i);
+                        let (max, inverse) = statistic(h, index);
                         let p = scores[i * seen..].as_mut_ptr();
                         row::softmax_again(isa, seen, from + i + 1, p, max, inverse);
                         // Σ_j P·dP = dO·O.
-                        let o = &output[(from + i) * out_stride + h * head..][..head];
+                        let o = &output[index * out_stride + h * head..][..head];
                         let dot: f32 = o.iter().zip(&d_out[i * width..]).map(|(a, b)| a * b).sum();
                         row::softmax_backward(isa, seen, p, d_scores[i * seen..].as_mut_ptr(), dot);
                     }
                     // dQ = dS·K, dV += Pᵀ·dO, dK += dSᵀ·Q.
-                    let s = block(d_scores.as_ptr(), seen, 1, to, key_rows.as_ptr(), LANES, width);
+                    let s = block(d_scores.as_ptr(), seen, 1, to, scratch.key_rows.as_ptr(), LANES, width);
                     product(isa, Product { panels: width / LANES, c: d_q.as_mut_ptr(), c_row: width, ..s });
-                    for (a, b, c) in [(&*scores, &*d_out, &mut *d_v), (&*d_scores, &*q_padded, &mut *d_k)] {
+                    for (a, b, c) in [(&*scores, &*d_out, &mut scratch.d_v), (&*d_scores, &*q_padded, &mut scratch.d_k)]
+                    {
                         let s = block(a.as_ptr(), 1, seen, m, b.as_ptr(), LANES, width);
                         product(
                             isa,
@@ -282,7 +293,7 @@ impl Sequence<'_> {
                     }
                     let scale = scale(head);
                     for i in 0..m {
-                        let line = d_qkv.add((from + i) * self.qkv_stride + h * head);
+                        let line = d_qkv.add(self.place.at(from + i) * self.qkv_stride + h * head);
                         for d in 0..head {
                             line.add(d).write(d_q[i * width + d] * scale);
                         }
@@ -290,14 +301,36 @@ impl Sequence<'_> {
                 }
             }
         }
-        for t in 0..tokens {
-            // SAFETY: the caller gave these columns of `d_qkv` to this call alone.
+        // SAFETY: the caller gave these columns of these rows to this call alone.
+        unsafe { self.store_keys(kv, self.first()..tokens, d_qkv, scratch) };
+    }
+
+    /// Writes the sums of dK and dV at some positions of key head `kv` into `d_qkv`.
+    ///
+    /// # Safety
+    /// As [`Sequence::backward`].
+    pub unsafe fn store_keys(&self, kv: usize, positions: Range<usize>, d_qkv: *mut f32, scratch: &Scratch) {
+        let (head, width) = (self.head, padded(self.head));
+        for t in positions {
+            let (d_k, d_v) = (&scratch.d_k[t * width..][..head], &scratch.d_v[t * width..][..head]);
+            // SAFETY: the caller's promise.
             unsafe {
-                let line = d_qkv.add(t * self.qkv_stride);
-                line.add(self.k_at + kv * head).copy_from_nonoverlapping(d_k[t * width..].as_ptr(), head);
-                line.add(self.v_at + kv * head).copy_from_nonoverlapping(d_v[t * width..].as_ptr(), head);
+                let line = d_qkv.add(self.place.at(t) * self.qkv_stride + kv * head);
+                line.add(self.k_at).copy_from_nonoverlapping(d_k.as_ptr(), head);
+                line.add(self.v_at).copy_from_nonoverlapping(d_v.as_ptr(), head);
             }
         }
+    }
+}
+
+impl Scratch {
+    /// Makes room for the derivatives of up to `tokens` keys of one head.
+    pub fn size_backward(&mut self, tokens: usize, head: usize) {
+        let width = padded(head);
+        grow(&mut self.value_panels, keys_len(tokens, head));
+        grow(&mut self.key_rows, tokens * width);
+        grow(&mut self.d_k, tokens * width);
+        grow(&mut self.d_v, tokens * width);
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::attention::grow;
+use super::attention::{grow, keys_len};
 use super::experts::ExpertsWork;
 use super::gemm::{linear, linear_gradient, pack_row, packed_rows_len};
 use super::layout::{FeedForward, Gated, LayerLayout, Layout, Matrix, Vector};
 use super::logits;
 use super::net::{Distribution, Net};
 use super::row;
+use super::rows::{Place, Rows};
 use super::simd::LANES;
 use super::support::Cut;
 use super::tape::{LayerTape, Tape, Targets, block, blocks};
 use super::threads::{Shared, Threads, with_scratch};
-use lapidary_core::TokenBatch;
 
 /// Panels of 16 outputs that a thread takes at a time when it computes the gradient of a matrix.
 const PANELS: usize = 8;
@@ -84,7 +84,7 @@ impl Net<'_> {
     pub(crate) fn backward(
         &self,
         threads: &Threads,
-        batch: &TokenBatch,
+        rows: &Rows,
         targets: &Targets<'_>,
         answers: &[(Distribution, f32, f32)],
         tape: &mut Tape,
@@ -94,24 +94,24 @@ impl Net<'_> {
         Gradient { flat: gradient, tied_rows }: &mut Gradient,
     ) {
         let h = self.w.hidden;
-        let n = batch.tokens.values();
+        let n = rows.len();
         work.d_stream.clear();
         work.d_stream.resize(n * h, 0.0);
         self.backward_head(threads, targets, answers, &tape.stream, logits, transposed, work, gradient);
         for l in (0..self.c.layers).rev() {
-            self.backward_layer(threads, l, batch, &tape.layers[l], transposed, work, gradient);
+            self.backward_layer(threads, l, rows, &tape.layers[l], transposed, work, gradient);
         }
         match &self.layout.embedding {
             Some(table) => {
                 let table = &mut gradient[table.at.clone()];
-                for (line, &id) in work.d_stream.chunks_exact(h).zip(batch.tokens.flat()) {
+                for (line, &id) in work.d_stream.chunks_exact(h).zip(&rows.tokens) {
                     let row = table[id as usize * h..].as_mut_ptr();
                     // SAFETY: a row of the table and of the stream hold h values.
                     unsafe { row::add(self.isa, h, line.as_ptr(), row) };
                 }
             }
             None => {
-                for (line, &id) in work.d_stream.chunks_exact(h).zip(batch.tokens.flat()) {
+                for (line, &id) in work.d_stream.chunks_exact(h).zip(&rows.tokens) {
                     let row = tied_rows.entry(id).or_insert_with(|| vec![0.0; h]);
                     // SAFETY: a row and the stream hold h values.
                     unsafe { row::add(self.isa, h, line.as_ptr(), row.as_mut_ptr()) };
@@ -148,15 +148,14 @@ impl Net<'_> {
             };
             let d_norm = grow(&mut work.d_norm, m * h);
             let packed = grow(&mut work.packed_a, packed_rows_len(m, k));
-            let (mut xs, mut factors) = (vec![0.0; m * h], vec![0.0; m]);
+            let (mut xs, mut dx, mut factors) = (vec![0.0; m * h], vec![0.0; m * h], vec![0.0; m]);
             let packed_at = Shared::new(packed);
             let (shared_logits, d_norm_at) = (Shared::new(logits), Shared::new(d_norm));
-            let (xs_at, factors_at) = (Shared::new(&mut xs), Shared::new(&mut factors));
-            let d_stream = Shared::new(&mut work.d_stream);
+            let (xs_at, dx_at, factors_at) = (Shared::new(&mut xs), Shared::new(&mut dx), Shared::new(&mut factors));
             threads.each(blocks(m), |b| {
                 let (first, last) = block(m, b);
                 let rows = last - first;
-                // SAFETY: blocks are disjoint rows, and every row of the stream predicts at most one token.
+                // SAFETY: blocks are disjoint rows.
                 unsafe {
                     let logits = shared_logits.part(first * v..last * v);
                     for (i, line) in logits.chunks_exact_mut(v).enumerate() {
@@ -173,13 +172,13 @@ impl Net<'_> {
                         self.norm(&self.layout.norm, rows, xs, y, factors);
                         for i in 0..rows {
                             pack_row(m, first + i, &y[i * h..][..k], packed_at.pointer());
-                            let at = targets.source[from + first + i] * h;
-                            let dx = d_stream.part(at..at + h);
+                            let dx = &mut dx_at.part((first + i) * h..(first + i + 1) * h);
                             self.norm_backward(&self.layout.norm, &xs[i * h..], factors[i], &dy[i * h..], dx);
                         }
                     });
                 }
             });
+            self.add_to_sources(threads, &targets.source[from..to], &dx, &mut work.d_stream);
             let (logits, packed, d_norm) = (&*logits, &work.packed_a[..packed_rows_len(m, k)], &work.d_norm[..m * h]);
             self.weight_gradients(
                 threads,
@@ -242,6 +241,24 @@ impl Net<'_> {
         linear(self.isa, rows, dy, dy_stride, packed, matrix.outputs, dx, dx_stride, accumulate);
     }
 
+    /// Adds the derivatives of targets to the rows of the stream that predict them, in the order of targets: rows that share a
+    /// prefix all add to its last row. Threads split columns.
+    fn add_to_sources(&self, threads: &Threads, sources: &[usize], dx: &[f32], d_stream: &mut [f32]) {
+        const COLUMNS: usize = 4 * LANES;
+        let h = self.w.hidden;
+        let d_stream = Shared::new(d_stream);
+        threads.each(h.div_ceil(COLUMNS), |task| {
+            let (from, to) = (task * COLUMNS, ((task + 1) * COLUMNS).min(h));
+            for (line, source) in dx.chunks_exact(h).zip(sources) {
+                // SAFETY: these columns belong to this task; both rows hold h values.
+                unsafe {
+                    let sum = d_stream.part(source * h + from..source * h + to);
+                    row::add(self.isa, to - from, line[from..].as_ptr(), sum.as_mut_ptr());
+                }
+            }
+        });
+    }
+
     /// `dx +=` the derivative of a norm of one row.
     fn norm_backward(&self, weight: &Vector, x: &[f32], factor: f32, dy: &[f32], dx: &mut [f32]) {
         let (n, w) = (self.w.hidden, self.vector(weight));
@@ -265,16 +282,16 @@ impl Net<'_> {
         &self,
         threads: &Threads,
         l: usize,
-        batch: &TokenBatch,
+        rows: &Rows,
         tape: &LayerTape,
         transposed: &[f32],
         work: &mut Work,
         gradient: &mut [f32],
     ) {
         let layer = &self.layout.layers[l];
-        self.backward_feed_forward(threads, layer, batch, tape, transposed, work, gradient);
-        self.backward_attention(threads, batch, tape, work);
-        self.backward_qkv(threads, layer, batch, tape, transposed, work, gradient);
+        self.backward_feed_forward(threads, layer, rows, tape, transposed, work, gradient);
+        self.backward_attention(threads, rows, tape, work);
+        self.backward_qkv(threads, layer, rows, tape, transposed, work, gradient);
     }
 
     /// Through the feed-forward and the output projection: `d_stream` → `d_middle`, `d_attention`.
@@ -282,13 +299,13 @@ impl Net<'_> {
         &self,
         threads: &Threads,
         layer: &LayerLayout,
-        batch: &TokenBatch,
+        rows: &Rows,
         tape: &LayerTape,
         transposed: &[f32],
         work: &mut Work,
         gradient: &mut [f32],
     ) {
-        let (n, h, q) = (batch.tokens.values(), self.w.hidden, self.w.q);
+        let (n, h, q) = (rows.len(), self.w.hidden, self.w.q);
         let (hidden, heads) = (self.c.hidden, self.c.heads * self.c.head_width);
         grow(&mut work.d_norm, n * h);
         let dense = match &layer.feed_forward {
@@ -420,44 +437,48 @@ impl Net<'_> {
         }
     }
 
-    /// Through the attention of every sequence and key head: `d_attention` → `d_qkv`.
-    fn backward_attention(&self, threads: &Threads, batch: &TokenBatch, tape: &LayerTape, work: &mut Work) {
-        let (n, kv_heads) = (batch.tokens.values(), self.c.kv_heads);
-        let (q, qkv) = (self.w.q, self.w.qkv);
-        grow(&mut work.d_qkv, n * qkv);
+    /// Through the attention of every group and key head: `d_attention` → `d_qkv`.
+    fn backward_attention(&self, threads: &Threads, rows: &Rows, tape: &LayerTape, work: &mut Work) {
+        let (n, kv_heads, d) = (rows.len(), self.c.kv_heads, self.c.head_width);
+        grow(&mut work.d_qkv, n * self.w.qkv);
         // Padding columns must be zero: nothing below writes them.
-        if self.w.q + 2 * self.w.kv != (self.c.heads + 2 * kv_heads) * self.c.head_width {
-            work.d_qkv[..n * qkv].fill(0.0);
+        if self.w.q + 2 * self.w.kv != (self.c.heads + 2 * kv_heads) * d {
+            work.d_qkv[..n * self.w.qkv].fill(0.0);
         }
         let d_qkv = Shared::new(&mut work.d_qkv);
         let d_attention = &work.d_attention;
-        threads.each(batch.tokens.rows() * kv_heads, |task| {
-            let (row, kv) = (task / kv_heads, task % kv_heads);
-            let (start, tokens) = (batch.tokens.start_of(row), batch.tokens.len_of(row));
-            if tokens == 0 {
-                return;
-            }
-            let sequence = self.sequence(&tape.qkv, start, tokens);
+        threads.each(rows.groups.len() * kv_heads, |task| {
+            let (group, kv) = (task / kv_heads, task % kv_heads);
+            let longest = rows.longest(group);
             with_scratch(|s| {
-                sequence.pack(kv, &mut s.keys, &mut s.values);
-                let statistic = |head: usize, t: usize| {
-                    let at = (head * n + start + t) * 2;
+                let keys = grow(&mut s.keys, keys_len(longest, d));
+                s.attention.size_backward(longest, d);
+                let statistic = |head: usize, index: usize| {
+                    let at = (head * n + index) * 2;
                     (tape.softmax[at], tape.softmax[at + 1])
                 };
-                // SAFETY: the columns of key head `kv` and its query heads in the rows of this sequence belong to this task.
-                unsafe {
-                    sequence.backward(
-                        self.isa,
-                        kv,
-                        statistic,
-                        &tape.attention[start * q..(start + tokens) * q],
-                        &d_attention[start * q..(start + tokens) * q],
-                        q,
-                        d_qkv.pointer().add(start * qkv),
-                        &s.keys,
-                        &mut s.attention,
-                    );
+                for place in rows.sequences(group) {
+                    // SAFETY: the columns of key head `kv` and its query heads in the rows of this group belong to this task.
+                    unsafe {
+                        self.sequence(&tape.qkv, place).backward(
+                            self.isa,
+                            kv,
+                            statistic,
+                            &tape.attention,
+                            d_attention,
+                            self.w.q,
+                            d_qkv.pointer(),
+                            keys,
+                            &mut s.attention,
+                        );
+                    }
                 }
+                // What the prefix wrote of itself lacked what its rows added since.
+                let prefix = rows.groups[group].prefix.clone();
+                let tokens = prefix.len();
+                let prefix = self.sequence(&tape.qkv, Place { prefix: 0..0, own: prefix });
+                // SAFETY: as above.
+                unsafe { prefix.store_keys(kv, 0..tokens, d_qkv.pointer(), &s.attention) };
             });
         });
     }
@@ -467,21 +488,20 @@ impl Net<'_> {
         &self,
         threads: &Threads,
         layer: &LayerLayout,
-        batch: &TokenBatch,
+        rows: &Rows,
         tape: &LayerTape,
         transposed: &[f32],
         work: &mut Work,
         gradient: &mut [f32],
     ) {
-        let (n, h, width) = (batch.tokens.values(), self.w.hidden, self.w.qkv);
-        let positions = super::tape::positions(batch);
+        let (n, h, width) = (rows.len(), self.w.hidden, self.w.qkv);
         {
             let d_qkv = Shared::new(&mut work.d_qkv);
             threads.each(blocks(n), |b| {
                 let (from, to) = block(n, b);
                 // SAFETY: blocks are disjoint ranges of rows.
                 let lines = unsafe { d_qkv.part(from * width..to * width) };
-                for (line, &position) in lines.chunks_exact_mut(width).zip(&positions[from..to]) {
+                for (line, &position) in lines.chunks_exact_mut(width).zip(&rows.positions[from..to]) {
                     for head in self.rotated_heads(line) {
                         self.rope.turn_back(position, head);
                     }

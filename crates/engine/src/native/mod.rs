@@ -16,6 +16,7 @@ mod optimizer;
 mod rope;
 mod router;
 mod row;
+mod rows;
 mod sample;
 mod simd;
 mod support;
@@ -36,6 +37,7 @@ use lapidary_core::{Key, Kind, Problem, Purpose, Result, TokenBatch, TokenGrads,
 use layout::{Layout, Slot, Widths};
 use net::Net;
 use rope::Rope;
+use rows::Rows;
 use tape::{Tape, Targets};
 use threads::Threads;
 
@@ -242,12 +244,13 @@ impl Engine for Native {
         self.check(batch)?;
         let rope = self.rope(longest(batch));
         let net = self.net(&rope);
-        let targets = Targets::of(batch);
+        let rows = Rows::of(batch);
+        let targets = Targets::of(batch, &rows);
         let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
-        net.forward(&self.threads, batch, false, &mut tape);
+        net.forward(&self.threads, &rows, false, &mut tape);
         let found = net.statistics(&self.threads, &targets, &tape.stream, want, &mut Vec::new(), None);
         let mut stats = tape::spread(batch, &targets, &found, want);
-        stats.routing = want.routing.then(|| tape.routing(batch, self.widths.routing));
+        stats.routing = want.routing.then(|| tape.routing(batch, &rows, self.widths.routing));
         Ok(stats)
     }
 
@@ -259,7 +262,7 @@ impl Engine for Native {
     ) -> Result<()> {
         self.check(batch)?;
         let mut learning = self.learning.take().unwrap_or_default();
-        let result = self.accumulate_into(batch, want, objective, &mut learning);
+        let result = self.accumulate_into(batch, &Rows::of(batch), want, objective, &mut learning);
         self.learning = Some(learning);
         result
     }
@@ -337,6 +340,7 @@ impl Native {
     fn accumulate_into(
         &self,
         batch: &TokenBatch,
+        rows: &Rows,
         want: Want,
         objective: &mut dyn FnMut(&TokenStats) -> Result<TokenGrads>,
         learning: &mut Learning,
@@ -345,13 +349,13 @@ impl Native {
         learning.refresh_transposed(&self.layout, &self.threads, &self.flat);
         let rope = self.rope(longest(batch));
         let net = self.net(&rope);
-        let targets = Targets::of(batch);
-        net.forward(&self.threads, batch, true, &mut learning.tape);
+        let targets = Targets::of(batch, rows);
+        net.forward(&self.threads, rows, true, &mut learning.tape);
         let keep = targets.len() * self.widths.vocabulary * 4 <= KEPT_LOGITS_BYTES;
         let logits = keep.then_some(&mut learning.logits);
         let found = net.statistics(&self.threads, &targets, &learning.tape.stream, want, &mut Vec::new(), logits);
         let mut stats = tape::spread(batch, &targets, &found, want);
-        stats.routing = want.routing.then(|| learning.tape.routing(batch, self.widths.routing));
+        stats.routing = want.routing.then(|| learning.tape.routing(batch, rows, self.widths.routing));
         let grads = objective(&stats)?;
         assert!(grads.logp.same_shape(&batch.tokens), "the objective answers one derivative per token");
         let answers: Vec<_> = targets
@@ -365,7 +369,7 @@ impl Native {
         let logits = keep.then_some(&mut learning.logits);
         net.backward(
             &self.threads,
-            batch,
+            rows,
             &targets,
             &answers,
             &mut learning.tape,

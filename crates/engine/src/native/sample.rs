@@ -9,6 +9,7 @@ use super::choose::{Chosen, choose};
 use super::experts::{ExpertsBuffers, ExpertsTape};
 use super::layout::FeedForward;
 use super::net::{BLOCK, Net};
+use super::rows::Place;
 use super::simd::{LANES, padded};
 use super::threads::{Scratch, Threads, with_scratch};
 use crate::{Sample, SampleRequest};
@@ -287,7 +288,7 @@ impl<'a> Worker<'a> {
                 for (line, &at) in buffers.qkv.chunks_exact(net.w.qkv).zip(&positions) {
                     net.remember(&mut cache, layer, at, line);
                 }
-                let sequence = net.sequence(&buffers.qkv, 0, m);
+                let sequence = net.sequence(&buffers.qkv, Place { prefix: 0..0, own: 0..m });
                 for kv in 0..net.c.kv_heads {
                     let seen = [net.segment(&cache, layer, kv, to)];
                     for head in kv * sequence.group..(kv + 1) * sequence.group {

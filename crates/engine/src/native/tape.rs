@@ -1,9 +1,10 @@
 //! Scoring and learning: the forward pass over packed rows that keeps what the backward pass needs.
 
-use super::attention::{QUERIES, Segment, Sequence, attend, grow};
+use super::attention::{Segment, Sequence, attend, grow, keys_len};
 use super::experts::{ExpertsBuffers, ExpertsTape};
 use super::layout::{FeedForward, Gated};
 use super::net::{BLOCK, Distribution, Net, QkNorm};
+use super::rows::{Place, Rows};
 use super::support::Cut;
 use super::threads::{Shared, Threads, with_scratch};
 use lapidary_core::{Ragged, TokenBatch, TokenStats, UNROUTED, Want};
@@ -45,14 +46,16 @@ pub(crate) struct Tape {
 
 impl Tape {
     /// The experts that were used, shaped as the batch's own.
-    pub fn routing(&self, batch: &TokenBatch, stride: usize) -> Ragged<u16> {
-        Ragged::from_flat(self.routing.clone(), batch.tokens.lengths().map(|n| n * stride))
+    pub fn routing(&self, batch: &TokenBatch, rows: &Rows, stride: usize) -> Ragged<u16> {
+        let of_token = |index: usize| self.routing[index * stride..][..stride].iter().copied();
+        let of_row = |row: usize| (0..batch.tokens.len_of(row)).map(move |t| rows.place(row).at(t)).flat_map(of_token);
+        (0..batch.tokens.rows()).map(of_row).collect()
     }
 }
 
 /// Which hidden state predicts which token: the scored tokens of a batch in order.
 pub(crate) struct Targets<'a> {
-    /// Row of the residual stream (the position before the token).
+    /// Row of the residual stream (the position before the token). Several rows may begin to differ after the same one.
     pub source: Vec<usize>,
     /// Index of the token in the flat batch.
     pub token: Vec<usize>,
@@ -62,14 +65,14 @@ pub(crate) struct Targets<'a> {
 }
 
 impl<'a> Targets<'a> {
-    pub fn of(batch: &'a TokenBatch) -> Self {
+    pub fn of(batch: &'a TokenBatch, rows: &Rows) -> Self {
         let support = batch.support.as_ref();
         let mut out = Targets { source: vec![], token: vec![], id: vec![], temperature: vec![], support };
         for row in 0..batch.tokens.rows() {
             let start = batch.tokens.start_of(row);
             for (t, &wanted) in batch.scored.row(row).iter().enumerate().skip(1) {
                 if wanted {
-                    out.source.push(start + t - 1);
+                    out.source.push(rows.place(row).at(t - 1));
                     out.token.push(start + t);
                     out.id.push(batch.tokens.row(row)[t]);
                     out.temperature.push(batch.temperature[row]);
@@ -98,11 +101,6 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// The rows of the batch as position of every token.
-pub(crate) fn positions(batch: &TokenBatch) -> Vec<usize> {
-    batch.tokens.lengths().flat_map(|n| 0..n).collect()
-}
-
 pub(crate) fn blocks(rows: usize) -> usize {
     rows.div_ceil(BLOCK)
 }
@@ -112,11 +110,11 @@ pub(crate) fn block(rows: usize, index: usize) -> (usize, usize) {
 }
 
 impl Net<'_> {
-    pub(crate) fn sequence<'s>(&self, qkv: &'s [f32], start: usize, tokens: usize) -> Sequence<'s> {
+    pub(crate) fn sequence<'s>(&self, qkv: &'s [f32], place: Place) -> Sequence<'s> {
         Sequence {
-            qkv: &qkv[start * self.w.qkv..(start + tokens) * self.w.qkv],
+            qkv,
             qkv_stride: self.w.qkv,
-            tokens,
+            place,
             head: self.c.head_width,
             k_at: self.w.q,
             v_at: self.w.q + self.w.kv,
@@ -125,25 +123,23 @@ impl Net<'_> {
     }
 
     /// Runs all layers over the batch's tokens; the final residual stream is `tape.stream`.
-    pub(crate) fn forward(&self, threads: &Threads, batch: &TokenBatch, keep: bool, tape: &mut Tape) {
-        let n = batch.tokens.values();
-        let h = self.w.hidden;
-        let positions = positions(batch);
+    pub(crate) fn forward(&self, threads: &Threads, rows: &Rows, keep: bool, tape: &mut Tape) {
+        let (n, h) = (rows.len(), self.w.hidden);
         let Tape { layers, stream, routing, buffers } = tape;
         layers.resize_with(if keep { self.c.layers } else { 1 }, LayerTape::default);
         stream.resize(n * h, 0.0);
-        for (line, &id) in stream.chunks_exact_mut(h).zip(batch.tokens.flat()) {
+        for (line, &id) in stream.chunks_exact_mut(h).zip(&rows.tokens) {
             self.embed(id, line);
         }
         routing.clear();
-        match &batch.routing {
-            Some(given) => routing.extend_from_slice(given.flat()),
+        match &rows.routing {
+            Some(given) => routing.extend_from_slice(given),
             None => routing.resize(n * self.w.routing, UNROUTED),
         }
         let kept = layers.len();
         for l in 0..self.c.layers {
             let tape = &mut layers[l % kept];
-            self.forward_layer(threads, l, batch, &positions, stream, tape, buffers);
+            self.forward_layer(threads, l, rows, stream, tape, buffers);
             if let FeedForward::Experts(e) = &self.layout.layers[l].feed_forward {
                 self.experts(threads, e, n, buffers, stream, routing, &mut tape.experts);
             }
@@ -155,13 +151,12 @@ impl Net<'_> {
         &self,
         threads: &Threads,
         l: usize,
-        batch: &TokenBatch,
-        positions: &[usize],
+        rows: &Rows,
         stream: &mut [f32],
         tape: &mut LayerTape,
         buffers: &mut ExpertsBuffers,
     ) {
-        let (n, w, layer) = (positions.len(), self.w, &self.layout.layers[l]);
+        let (n, w, layer) = (rows.len(), self.w, &self.layout.layers[l]);
         let (heads, kept) = (self.c.heads + self.c.kv_heads, w.q + w.kv);
         tape.x.clear();
         tape.x.extend_from_slice(stream);
@@ -194,10 +189,10 @@ impl Net<'_> {
                     QkNorm { raw: raw.part(from * kept..to * kept), factors: qk_factors.part(from * heads..to * heads) }
                 });
                 let x = &x[from * w.hidden..to * w.hidden];
-                self.attention_input(layer, to - from, x, &positions[from..to], y, factors, qkv, qk_norm);
+                self.attention_input(layer, to - from, x, &rows.positions[from..to], y, factors, qkv, qk_norm);
             });
         });
-        self.attention(threads, batch, &tape.qkv, &mut tape.attention, &mut tape.softmax);
+        self.attention(threads, rows, &tape.qkv, &mut tape.attention, &mut tape.softmax);
         let (stream, middle) = (Shared::new(stream), Shared::new(&mut tape.middle));
         let (factors2, gate_up) = (Shared::new(&mut tape.factors2), Shared::new(&mut tape.gate_up));
         let attention = &tape.attention;
@@ -229,32 +224,35 @@ impl Net<'_> {
         });
     }
 
-    /// Causal attention of every sequence and head.
-    fn attention(&self, threads: &Threads, batch: &TokenBatch, qkv: &[f32], out: &mut [f32], softmax: &mut [f32]) {
-        let (d, kv_heads, n) = (self.c.head_width, self.c.kv_heads, batch.tokens.values());
+    /// Causal attention of every sequence and head. A group's keys and values are packed behind one another: those of the prefix
+    /// once, those of each row over those of the row before.
+    fn attention(&self, threads: &Threads, rows: &Rows, qkv: &[f32], out: &mut [f32], softmax: &mut [f32]) {
+        let (d, kv_heads, n) = (self.c.head_width, self.c.kv_heads, rows.len());
         let (out, softmax) = (Shared::new(out), Shared::new(softmax));
-        threads.each(batch.tokens.rows() * kv_heads, |task| {
-            let (row, kv) = (task / kv_heads, task % kv_heads);
-            let start = batch.tokens.start_of(row);
-            let sequence = self.sequence(qkv, start, batch.tokens.len_of(row));
+        threads.each(rows.groups.len() * kv_heads, |task| {
+            let (group, kv) = (task / kv_heads, task % kv_heads);
+            let longest = rows.longest(group);
             with_scratch(|s| {
-                sequence.pack(kv, &mut s.keys, &mut s.values);
-                for head in kv * sequence.group..(kv + 1) * sequence.group {
-                    for from in (0..sequence.tokens).step_by(QUERIES) {
-                        let to = (from + QUERIES).min(sequence.tokens);
-                        sequence.queries(head, from, to, &mut s.attention.q);
-                        let told = |i: usize, max: f32, inverse: f32| {
-                            let at = (head * n + start + from + i) * 2;
-                            // SAFETY: this head and position belong to this task.
-                            unsafe { softmax.part(at..at + 2) }.copy_from_slice(&[max, inverse]);
-                        };
-                        let live = |i: usize| from + i + 1;
-                        let seen = [Segment { count: to, keys: &s.keys, values: &s.values }];
-                        attend(self.isa, to - from, d, &seen, live, &mut s.attention, told);
-                        for (i, line) in s.attention.out.chunks_exact(self.w.head).take(to - from).enumerate() {
-                            let at = (start + from + i) * self.w.q + head * d;
-                            // SAFETY: these columns of this row belong to this task.
-                            unsafe { out.part(at..at + d) }.copy_from_slice(&line[..d]);
+                let keys = grow(&mut s.keys, keys_len(longest, d));
+                let values = grow(&mut s.values, longest * self.w.head);
+                for sequence in rows.sequences(group).map(|place| self.sequence(qkv, place)) {
+                    sequence.pack(kv, keys, values);
+                    for head in kv * sequence.group..(kv + 1) * sequence.group {
+                        for (from, to) in sequence.blocks() {
+                            sequence.queries(head, from, to, &mut s.attention.q);
+                            let told = |i: usize, max: f32, inverse: f32| {
+                                let at = (head * n + sequence.place.at(from + i)) * 2;
+                                // SAFETY: this head and position belong to this task.
+                                unsafe { softmax.part(at..at + 2) }.copy_from_slice(&[max, inverse]);
+                            };
+                            let live = |i: usize| from + i + 1;
+                            let seen = [Segment { count: to, keys, values }];
+                            attend(self.isa, to - from, d, &seen, live, &mut s.attention, told);
+                            for (i, line) in s.attention.out.chunks_exact(self.w.head).take(to - from).enumerate() {
+                                let at = sequence.place.at(from + i) * self.w.q + head * d;
+                                // SAFETY: these columns of this row belong to this task.
+                                unsafe { out.part(at..at + d) }.copy_from_slice(&line[..d]);
+                            }
                         }
                     }
                 }

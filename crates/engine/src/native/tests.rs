@@ -8,6 +8,7 @@ use super::*;
 use crate::{Choose, Family};
 use lapidary_core::Ragged;
 
+mod sharing;
 mod statistics;
 
 fn golden(family: &str) -> PathBuf {
@@ -296,9 +297,10 @@ fn logits_that_are_not_kept_are_computed_again_with_the_same_bits() {
     let native = open("llama", 1);
     let rope = native.rope(longest(&batch));
     let net = native.net(&rope);
-    let targets = Targets::of(&batch);
+    let rows = Rows::of(&batch);
+    let targets = Targets::of(&batch, &rows);
     let mut tape = Tape::default();
-    net.forward(&native.threads, &batch, true, &mut tape);
+    net.forward(&native.threads, &rows, true, &mut tape);
     let mut kept = Vec::new();
     let first = net.statistics(&native.threads, &targets, &tape.stream, ENTROPY, &mut Vec::new(), Some(&mut kept));
     let answers: Vec<_> = first.iter().map(|(d, logp)| (*d, *logp, 0.1)).collect();
@@ -307,12 +309,12 @@ fn logits_that_are_not_kept_are_computed_again_with_the_same_bits() {
     transposed.refresh_transposed(&native.layout, &native.threads, &native.flat);
     let run = |logits: Option<&mut Vec<f32>>| {
         let mut tape = Tape::default();
-        net.forward(&native.threads, &batch, true, &mut tape);
+        net.forward(&native.threads, &rows, true, &mut tape);
         let mut gradient = Gradient { flat: vec![0.0; native.layout.len], ..Gradient::default() };
         let work = &mut Work::default();
         net.backward(
             &native.threads,
-            &batch,
+            &rows,
             &targets,
             &answers,
             &mut tape,
