@@ -34,6 +34,9 @@ fn shape(name: &str) -> (ModelConfig, usize, usize) {
         output_bias: false,
         qk_norm: false,
         tied: false,
+        language_head: true,
+        value_head: false,
+        reward_head: false,
         bos: None,
         eos: vec![],
     };

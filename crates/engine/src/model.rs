@@ -118,6 +118,12 @@ pub struct ModelConfig {
     pub qk_norm: bool,
     /// Whether the output head is the embedding.
     pub tied: bool,
+    /// Whether the model predicts tokens. A reward model of Hugging Face's sequence classification does not; it is `tied`.
+    pub language_head: bool,
+    /// Whether there is a value head: `value_head.weight` and `.bias` read V(state) off the final norm.
+    pub value_head: bool,
+    /// Whether there is a reward head: `score.weight` reads a sequence's reward off the final norm at its last token.
+    pub reward_head: bool,
     /// Start token, where the model has one.
     pub bos: Option<u32>,
     /// End tokens.
@@ -179,6 +185,13 @@ impl ModelConfig {
         out.push(TensorSpec::new("model.norm.weight".into(), &[h]));
         if !self.tied {
             out.push(TensorSpec::new("lm_head.weight".into(), &[self.vocabulary, h]));
+        }
+        if self.value_head {
+            out.push(TensorSpec::new("value_head.weight".into(), &[1, h]));
+            out.push(TensorSpec::new("value_head.bias".into(), &[1]));
+        }
+        if self.reward_head {
+            out.push(TensorSpec::new("score.weight".into(), &[1, h]));
         }
         out
     }
@@ -270,6 +283,9 @@ mod tests {
             output_bias: false,
             qk_norm: !air,
             tied: false,
+            language_head: true,
+            value_head: false,
+            reward_head: false,
             bos: None,
             eos: vec![],
         }

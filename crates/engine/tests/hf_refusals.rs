@@ -32,15 +32,16 @@ fn edited_config(family: &str, edit: impl FnOnce(&mut Value)) -> lapidary_engine
 
 #[test]
 fn a_wrong_configuration_is_refused_at_its_key() {
-    let cases: [(&str, &str, Value, &str, &str); 30] = [
+    let cases: [(&str, &str, Value, &str, &str); 31] = [
         ("llama", "model_type", json!("mistral"), "M006", "model_type `mistral`"),
         ("llama", "model_type", json!(3), "M005", "`model_type` must be a string, got 3"),
+        ("llama", "architectures", json!(["LlamaForTokenClassification"]), "M006", "expected [\"LlamaForCausalLM\"]"),
         (
             "llama",
             "architectures",
             json!(["LlamaForSequenceClassification"]),
-            "M006",
-            "expected [\"LlamaForCausalLM\"]",
+            "M007",
+            "a classification head with 2 labels",
         ),
         ("llama", "hidden_act", json!("gelu"), "M007", "activation `gelu`"),
         ("llama", "mlp_bias", json!(true), "M007", "`mlp_bias`"),

@@ -87,6 +87,9 @@ fn small(family: Family) -> ModelConfig {
         output_bias: false,
         qk_norm: family == Family::Qwen3,
         tied: true,
+        language_head: true,
+        value_head: false,
+        reward_head: false,
         bos: Some(3),
         eos: vec![4, 5],
     }

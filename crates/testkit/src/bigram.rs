@@ -17,7 +17,7 @@ const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 #[derive(Clone, Debug)]
 pub struct Bigram {
     config: ModelConfig,
-    /// `[vocabulary, vocabulary]`.
+    /// `[vocabulary, vocabulary]`, then a value per previous token where there is a value head.
     weights: Vec<f32>,
     gradient: Vec<f64>,
     first: Vec<f32>,
@@ -51,6 +51,9 @@ impl Bigram {
                 output_bias: false,
                 qk_norm: false,
                 tied: true,
+                language_head: true,
+                value_head: false,
+                reward_head: false,
                 bos: None,
                 eos: vec![eos],
             },
@@ -61,6 +64,23 @@ impl Bigram {
             steps: 0,
             version: 0,
         }
+    }
+
+    /// The same with a value head that says 0: V(state) is one number per previous token.
+    #[must_use]
+    pub fn with_value_head(mut self) -> Self {
+        self.config.value_head = true;
+        let size = self.config.vocabulary * (self.config.vocabulary + 1);
+        for array in [&mut self.weights, &mut self.first, &mut self.second] {
+            array.resize(size, 0.0);
+        }
+        self.gradient.resize(size, 0.0);
+        self
+    }
+
+    /// What each previous token is worth, where there is a value head.
+    pub fn values(&self) -> &[f32] {
+        &self.weights[self.config.vocabulary.pow(2)..]
     }
 
     /// The weights, row by row.
@@ -205,12 +225,17 @@ impl Engine for Bigram {
     }
 
     fn score(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
+        if (want.value && !self.config.value_head) || want.reward {
+            let head = if want.reward { "reward" } else { "value" };
+            return Err(Problem::new(Kind::Model, "N007", format!("the model has no {head} head")));
+        }
         let zeros = || batch.tokens.like(0.0f32);
         let mut stats = TokenStats {
             logp: zeros(),
             entropy: zeros(),
             top: want.top.then(|| [zeros(), zeros()]),
             mean_nll: want.mean_nll.then(zeros),
+            value: want.value.then(zeros),
             ..Default::default()
         };
         for row in 0..batch.tokens.rows() {
@@ -226,6 +251,9 @@ impl Engine for Bigram {
                     let mut order = whole.clone();
                     order.sort_by(|a, b| b.total_cmp(a));
                     top.iter_mut().zip(&order).for_each(|(top, logp)| top.row_mut(row)[t] = logp.exp() as f32);
+                }
+                if let Some(value) = &mut stats.value {
+                    value.row_mut(row)[t] = self.values()[tokens[t - 1] as usize];
                 }
                 if let Some(mean_nll) = &mut stats.mean_nll {
                     mean_nll.row_mut(row)[t] = (-whole.iter().sum::<f64>() / whole.len() as f64) as f32;
@@ -254,6 +282,9 @@ impl Engine for Bigram {
                 let h = entropy(&logp);
                 let by_logp = f64::from(grads.logp.row(row)[t]);
                 let by_entropy = grads.entropy.as_ref().map_or(0.0, |grads| f64::from(grads.row(row)[t]));
+                if let Some(value) = &grads.value {
+                    self.gradient[v * v + tokens[t - 1] as usize] += f64::from(value.row(row)[t]);
+                }
                 let target = &mut self.gradient[tokens[t - 1] as usize * v..][..v];
                 for j in 0..v {
                     let hit = if j == tokens[t] as usize { 1.0 } else { 0.0 };
@@ -309,14 +340,14 @@ impl Engine for Bigram {
         let config = serde_json::to_vec_pretty(&self.config).expect("a shape is plain data");
         let path = directory.join("config.json");
         fs::write(&path, config).map_err(|error| Problem::io("write", &path, &error))?;
-        write(&directory.join(MODEL_FILE), vec![v, v], &[(WEIGHTS, &self.weights)], "")
+        write(&directory.join(MODEL_FILE), vec![self.weights.len() / v, v], &[(WEIGHTS, &self.weights)], "")
     }
 
     fn save_optimizer(&self, directory: &Path) -> Result<()> {
         let v = self.config.vocabulary;
         let note = format!("{} {}", self.steps, self.version);
         let tensors: [(&str, &[f32]); 2] = [("first", &self.first), ("second", &self.second)];
-        write(&directory.join(OPTIMIZER_FILE), vec![v, v], &tensors, &note)
+        write(&directory.join(OPTIMIZER_FILE), vec![self.first.len() / v, v], &tensors, &note)
     }
 
     fn restore(&mut self, model_directory: &Path, optimizer_directory: &Path) -> Result<()> {

@@ -60,6 +60,9 @@ fn tiny(tokenizer: &Tokenizer) -> ModelConfig {
         output_bias: false,
         qk_norm: false,
         tied: true,
+        language_head: true,
+        value_head: false,
+        reward_head: false,
         bos: tokenizer.bos(),
         eos: tokenizer.eos().into_iter().collect(),
     }

@@ -132,6 +132,9 @@ fn shape(vocabulary: usize) -> ModelConfig {
         output_bias: false,
         qk_norm: false,
         tied: true,
+        language_head: true,
+        value_head: false,
+        reward_head: false,
         bos: Some(1),
         eos: vec![2],
     }

@@ -101,6 +101,9 @@ fn agreement() -> Result<Finding> {
         output_bias: false,
         qk_norm: false,
         tied: true,
+        language_head: true,
+        value_head: false,
+        reward_head: false,
         bos: None,
         eos: Vec::new(),
     };

@@ -9,7 +9,7 @@ use std::path::Path;
 use lapidary_core::{Kind, Place, Problem, Result};
 use serde_json::{Value, json};
 
-use super::experts;
+use super::{experts, heads};
 use crate::{Family, ModelConfig, RopeScaling};
 
 /// Bound of every width, so that products of two stay far inside 64 bits.
@@ -127,8 +127,8 @@ impl Family {
         }
     }
 
-    /// The one entry of `architectures`.
-    fn architecture(self) -> &'static str {
+    /// The entry of `architectures` with a language head.
+    pub(super) fn architecture(self) -> &'static str {
         match self {
             Family::Llama => "LlamaForCausalLM",
             Family::Qwen2 => "Qwen2ForCausalLM",
@@ -196,6 +196,7 @@ pub(super) fn parse(source: &ConfigSource) -> Result<ModelConfig> {
     let layers = source.required("num_hidden_layers", MAX_LAYERS)?;
     let head_width = or_default("head_dim", defaults.head_width, hidden / heads)?;
     let attention_bias = source.flag("attention_bias", false)? && family != Family::Qwen2;
+    let with = heads::parse(source, family)?;
     let config = ModelConfig {
         family,
         vocabulary,
@@ -221,7 +222,10 @@ pub(super) fn parse(source: &ConfigSource) -> Result<ModelConfig> {
             Family::Qwen3 | Family::Qwen3Moe => true,
             Family::Glm4Moe => source.flag("use_qk_norm", false)?,
         },
-        tied: source.flag("tie_word_embeddings", false)?,
+        tied: source.flag("tie_word_embeddings", false)? || !with.language,
+        language_head: with.language,
+        value_head: with.value,
+        reward_head: with.reward,
         bos: ids("bos_token_id", defaults.bos.into_iter().collect()).first().copied().and_then(token),
         eos: ids("eos_token_id", defaults.eos).into_iter().filter_map(token).collect(),
     };
@@ -241,17 +245,6 @@ fn family(source: &ConfigSource) -> Result<Family> {
             .problem("M006", "model_type", format!("the native engine does not compute model_type `{model_type}`"))
             .hint(format!("supported: {}", Family::names())));
     };
-    let architectures = source.get("architectures").and_then(Value::as_array);
-    let other =
-        architectures.filter(|list| !list.is_empty() && !list.iter().any(|name| *name == family.architecture()));
-    if let Some(list) = other {
-        let list = Value::from(list.clone());
-        let message = format!("`architectures` is {list}, expected [\"{}\"]", family.architecture());
-        return Err(source
-            .problem("M006", "architectures", message)
-            .why("the checkpoint was saved without, or with another, head than the one that predicts tokens")
-            .hint("save it from `AutoModelForCausalLM`"));
-    }
     Ok(family)
 }
 
@@ -419,7 +412,6 @@ pub fn config_json(config: &ModelConfig) -> Value {
         }),
     });
     let mut out = json!({
-        "architectures": [config.family.architecture()],
         "model_type": config.family.model_type(),
         "vocab_size": config.vocabulary,
         "hidden_size": config.hidden,
@@ -449,6 +441,7 @@ pub fn config_json(config: &ModelConfig) -> Value {
     if let (Value::Object(out), Some(found)) = (&mut out, &config.experts) {
         experts::write(found, config, out);
     }
+    heads::describe(&mut out, config);
     out
 }
 

@@ -12,6 +12,7 @@ mod directory;
 mod experts;
 mod file;
 mod gguf;
+mod heads;
 mod safetensors;
 mod save;
 
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 use crate::{ModelConfig, TensorSpec};
 pub use config::config_json;
+pub(crate) use heads::describe as describe_heads;
 pub use save::save;
 
 /// A model on disk whose configuration and tensor list have been checked.

@@ -14,6 +14,7 @@ use super::simd::LANES;
 use super::support::Cut;
 use super::tape::{LayerTape, Tape, Targets, block, blocks};
 use super::threads::{Shared, Threads, with_scratch};
+use lapidary_core::TokenGrads;
 
 /// Panels of 16 outputs that a thread takes at a time when it computes the gradient of a matrix.
 const PANELS: usize = 8;
@@ -21,17 +22,29 @@ const PANELS: usize = 8;
 pub(crate) const KEPT_LOGITS_BYTES: usize = 256 << 20;
 
 /// The accumulated gradient, laid out as the weights.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Gradient {
     pub flat: Vec<f32>,
     /// What flows into the embedding of each token when it is tied to the head. Kept apart until the step: the head's chain
     /// over tokens would otherwise be interrupted between micro-batches, and its bits would depend on where.
     pub tied_rows: BTreeMap<u32, Vec<f32>>,
+    /// What the reward head sends into the final norm's weight: kept apart as the tied rows are, and for the same reason.
+    pub reward_norm: Vec<f32>,
 }
 
 impl Gradient {
-    /// Adds the tied rows to the head's gradient, in the order of token ids.
-    pub fn merge_tied_rows(&mut self, layout: &Layout) {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.flat.fill(0.0);
+        self.tied_rows.clear();
+        self.reward_norm.clear();
+    }
+
+    /// Adds what was kept apart: the tied rows in the order of token ids, then the reward head's part.
+    pub fn merge(&mut self, layout: &Layout) {
+        for (at, value) in layout.norm.at.clone().zip(std::mem::take(&mut self.reward_norm)) {
+            self.flat[at] += value;
+        }
         let head = &layout.head;
         let k = head.inputs;
         for (id, row) in std::mem::take(&mut self.tied_rows) {
@@ -40,6 +53,34 @@ impl Gradient {
                 self.flat[at + i * LANES] += value;
             }
         }
+    }
+}
+
+/// What the objective answered about a target: dLoss/dlogp, dLoss/dentropy and dLoss/dvalue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub distribution: Distribution,
+    pub logp: f32,
+    pub entropy: f32,
+    pub value: f32,
+}
+
+/// What the objective answered about a batch.
+pub(crate) struct Answers {
+    pub targets: Vec<Target>,
+    /// dLoss/dreward per row, where it uses the reward head.
+    pub rewards: Option<Vec<f32>>,
+}
+
+impl Answers {
+    pub fn of(targets: &Targets<'_>, found: &[(Distribution, f32)], grads: TokenGrads) -> Self {
+        let answer = |(&at, (distribution, _)): (&usize, &(Distribution, f32))| Target {
+            distribution: *distribution,
+            logp: grads.logp.flat()[at],
+            entropy: grads.entropy.as_ref().map_or(0.0, |entropy| entropy.flat()[at]),
+            value: grads.value.as_ref().map_or(0.0, |value| value.flat()[at]),
+        };
+        Self { targets: targets.token.iter().zip(found).map(answer).collect(), rewards: grads.reward }
     }
 }
 
@@ -79,25 +120,30 @@ pub(super) struct Columns<'a> {
 impl Net<'_> {
     /// Adds the derivatives of a batch whose forward pass is on `tape` to `gradient`.
     ///
-    /// `answers` holds, per target, its distribution and dLoss/dlogp, dLoss/dentropy. `transposed` holds the transposed packing of
-    /// every matrix. `logits` holds all logits if they were kept.
+    /// `transposed` holds the transposed packing of every matrix. `logits` holds all logits if they were kept.
     pub(crate) fn backward(
         &self,
         threads: &Threads,
         rows: &Rows,
         targets: &Targets<'_>,
-        answers: &[(Distribution, f32, f32)],
+        answers: &Answers,
         tape: &mut Tape,
         logits: Option<&mut Vec<f32>>,
         transposed: &[f32],
         work: &mut Work,
-        Gradient { flat: gradient, tied_rows }: &mut Gradient,
+        gradient: &mut Gradient,
     ) {
         let h = self.w.hidden;
         let n = rows.len();
         work.d_stream.clear();
         work.d_stream.resize(n * h, 0.0);
-        self.backward_head(threads, targets, answers, &tape.stream, logits, transposed, work, gradient);
+        let heads = &answers.targets;
+        self.backward_head(threads, targets, heads, &tape.stream, logits, transposed, work, &mut gradient.flat);
+        self.value_gradient(targets, heads, &tape.stream, &mut gradient.flat);
+        if let Some(slopes) = &answers.rewards {
+            self.reward_backward(&rows.lasts(), slopes, &tape.stream, &mut work.d_stream, gradient);
+        }
+        let Gradient { flat: gradient, tied_rows, .. } = gradient;
         for l in (0..self.c.layers).rev() {
             self.backward_layer(threads, l, rows, &tape.layers[l], transposed, work, gradient);
         }
@@ -124,7 +170,7 @@ impl Net<'_> {
         &self,
         threads: &Threads,
         targets: &Targets<'_>,
-        answers: &[(Distribution, f32, f32)],
+        answers: &[Target],
         stream: &[f32],
         mut kept: Option<&mut Vec<f32>>,
         transposed: &[f32],
@@ -163,6 +209,9 @@ impl Net<'_> {
                     }
                     let dy = d_norm_at.part(first * h..last * h);
                     self.project_back(head, transposed, rows, logits, v, dy, h, false);
+                    for (dy, answer) in dy.chunks_exact_mut(h).zip(&answers[from + first..]) {
+                        self.value_backward(answer.value, dy);
+                    }
                     let (xs, factors) = (xs_at.part(first * h..last * h), factors_at.part(first..last));
                     for (i, line) in xs.chunks_exact_mut(h).enumerate() {
                         line.copy_from_slice(&stream[targets.source[from + first + i] * h..][..h]);
@@ -190,13 +239,8 @@ impl Net<'_> {
     }
 
     /// Turns the logits of a target into their derivatives.
-    fn logits_backward(
-        &self,
-        targets: &Targets<'_>,
-        target: usize,
-        (d, g_logp, g_entropy): (Distribution, f32, f32),
-        line: &mut [f32],
-    ) {
+    fn logits_backward(&self, targets: &Targets<'_>, target: usize, answer: Target, line: &mut [f32]) {
+        let Target { distribution: d, logp: g_logp, entropy: g_entropy, .. } = answer;
         let (v, width, id) = (self.w.vocabulary, self.c.vocabulary, targets.id[target]);
         assert!(line.len() == v && (id as usize) < width);
         // Entropy is that of the whole distribution; within a support only its ids' logits move the log-probability.
@@ -260,7 +304,7 @@ impl Net<'_> {
     }
 
     /// `dx +=` the derivative of a norm of one row.
-    fn norm_backward(&self, weight: &Vector, x: &[f32], factor: f32, dy: &[f32], dx: &mut [f32]) {
+    pub(super) fn norm_backward(&self, weight: &Vector, x: &[f32], factor: f32, dy: &[f32], dx: &mut [f32]) {
         let (n, w) = (self.w.hidden, self.vector(weight));
         assert!(x.len() >= n && dy.len() >= n && dx.len() >= n);
         // SAFETY: all rows hold n values.

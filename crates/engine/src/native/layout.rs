@@ -88,12 +88,22 @@ pub(crate) struct Layout {
     pub norm: Vector,
     /// The output head; also the embedding when tied.
     pub head: Matrix,
+    pub value: Option<ValueHead>,
+    /// `score.weight`, one row.
+    pub reward: Option<Vector>,
     /// Length of the flat array.
     pub len: usize,
     /// How much of it learns; buffers lie behind.
     pub learned: usize,
     /// Length of the array of transposed matrices.
     pub transposed_len: usize,
+}
+
+/// `V = weight·x + bias`. The weight is a table of one row.
+#[derive(Clone, Debug)]
+pub(crate) struct ValueHead {
+    pub weight: Vector,
+    pub bias: Vector,
 }
 
 /// Widths of activations, padded.
@@ -144,6 +154,11 @@ impl Builder {
 
     fn vector(&mut self, name: String, len: usize) -> Vector {
         Vector { at: self.take(len), parts: vec![Part { name, first: 0, rows: len }] }
+    }
+
+    /// A matrix of one row, which is read as it lies.
+    fn row(&mut self, name: &str, len: usize) -> Vector {
+        Vector { at: self.take(len), parts: vec![Part { name: name.into(), first: 0, rows: 1 }] }
     }
 
     fn matrix(&mut self, inputs: usize, names: Vec<(String, usize)>) -> Matrix {
@@ -233,6 +248,11 @@ impl Layout {
         let norm = b.vector("model.norm.weight".into(), c.hidden);
         let head_name = if c.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
         let head = b.matrix(c.hidden, vec![(head_name.into(), c.vocabulary)]);
+        let value = c.value_head.then(|| ValueHead {
+            weight: b.row("value_head.weight", c.hidden),
+            bias: b.vector("value_head.bias".into(), 1),
+        });
+        let reward = c.reward_head.then(|| b.row("score.weight", c.hidden));
         let learned = b.at;
         for layer in &mut layers {
             if let FeedForward::Experts(e) = &mut layer.feed_forward
@@ -241,7 +261,8 @@ impl Layout {
                 correction.at = b.take(e.experts.len());
             }
         }
-        Layout { embedding, layers, norm, head, len: b.at, learned, transposed_len: b.transposed }
+        let (len, transposed_len) = (b.at, b.transposed);
+        Layout { embedding, layers, norm, head, value, reward, len, learned, transposed_len }
     }
 
     /// Every slot, in the order of the flat array.
@@ -259,6 +280,11 @@ impl Layout {
         }
         out.push(Slot::Vector(&self.norm));
         out.push(Slot::Matrix(&self.head));
+        if let Some(value) = &self.value {
+            out.push(Slot::Table(&value.weight));
+            out.push(Slot::Vector(&value.bias));
+        }
+        out.extend(self.reward.as_ref().map(Slot::Table));
         out.extend(self.corrections().map(Slot::Buffer));
         out
     }
@@ -287,7 +313,7 @@ impl FeedForward {
 /// One entry of the flat array.
 #[derive(Clone, Copy)]
 pub(crate) enum Slot<'a> {
-    /// The embedding, row by row.
+    /// The embedding or a scalar head, row by row.
     Table(&'a Vector),
     Vector(&'a Vector),
     Matrix(&'a Matrix),
@@ -389,6 +415,9 @@ mod tests {
             output_bias: false,
             qk_norm: true,
             tied: false,
+            language_head: true,
+            value_head: false,
+            reward_head: false,
             bos: None,
             eos: vec![],
         }
@@ -406,8 +435,9 @@ mod tests {
             scale: 1.0,
             dense_layers: vec![0],
         };
-        for (tied, experts) in [(false, None), (true, None), (false, Some(experts))] {
-            let c = ModelConfig { tied, output_bias: experts.is_some(), experts, ..odd() };
+        for (tied, heads, experts) in [(false, false, None), (true, true, None), (false, true, Some(experts))] {
+            let output_bias = experts.is_some();
+            let c = ModelConfig { tied, output_bias, experts, value_head: heads, reward_head: heads, ..odd() };
             let layout = Layout::of(&c);
             let mut flat = vec![f32::NAN; layout.len];
             let specs = c.tensors();

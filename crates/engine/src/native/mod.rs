@@ -9,6 +9,7 @@ mod backward;
 mod choose;
 mod experts;
 mod gemm;
+mod heads;
 mod layout;
 mod logits;
 mod net;
@@ -32,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::hf::Checkpoint;
 use crate::{Engine, ModelConfig, Sample, SampleRequest, TensorSpec, Update, UpdateStats};
-use backward::{Gradient, KEPT_LOGITS_BYTES, Work};
+use backward::{Answers, Gradient, KEPT_LOGITS_BYTES, Work};
 use lapidary_core::{Key, Kind, Problem, Purpose, Result, TokenBatch, TokenGrads, TokenStats, Want};
 use layout::{Layout, Slot, Widths};
 use net::Net;
@@ -102,6 +103,7 @@ impl Native {
 
     /// A model that starts from nothing: matrices are normal with deviation 0.02, those that write to the residual stream
     /// 0.02/√(2·layers) (Radford et al. 2019, §2.3), norms are 1, biases 0 (that of a router's choice too); all from the seed.
+    /// Heads are as [`Native::add_value_head`] and [`Native::add_reward_head`] make them.
     pub fn initialise(config: ModelConfig, seed: u64, threads: usize) -> Result<Self> {
         let raw = crate::hf::config_json(&config);
         let mut native = Self::empty(config, raw, threads)?;
@@ -118,6 +120,8 @@ impl Native {
                     Slot::Buffer(_) => vec![0.0; len],
                     Slot::Vector(_) if part.name.ends_with("bias") => vec![0.0; len],
                     Slot::Vector(_) => vec![1.0; len],
+                    Slot::Table(_) if part.name == "value_head.weight" => vec![0.0; len],
+                    Slot::Table(_) if part.name == "score.weight" => draw(1.0 / ((len + 1) as f64).sqrt()),
                     _ if part.name.ends_with("o_proj.weight") || part.name.ends_with("down_proj.weight") => {
                         draw(residual)
                     }
@@ -203,7 +207,7 @@ impl Native {
     }
 
     /// Refuses ids that the embedding does not have, and rows beyond the context.
-    fn check(&self, batch: &TokenBatch) -> Result<()> {
+    fn check(&self, batch: &TokenBatch, want: Want) -> Result<()> {
         if let Some(id) = batch.tokens.flat().iter().find(|id| **id as usize >= self.config.vocabulary) {
             return Err(outside_vocabulary(*id, self.config.vocabulary));
         }
@@ -216,8 +220,24 @@ impl Native {
             )
             .hint("shorten the row or use a model with a longer context"));
         }
+        heads::check(&self.config, batch, want)?;
         support::check(batch, self.config.vocabulary)?;
         router::check(&self.config, batch)
+    }
+
+    /// What an objective answers has the shape of what it was told.
+    fn check_answer(&self, batch: &TokenBatch, grads: &TokenGrads) {
+        let per_token = [Some(&grads.logp), grads.entropy.as_ref(), grads.value.as_ref()];
+        for grads in per_token.into_iter().flatten() {
+            assert!(grads.same_shape(&batch.tokens), "the objective answers one derivative per token");
+        }
+        let reward = grads.reward.as_ref();
+        assert!(reward.is_none_or(|grads| grads.len() == batch.tokens.rows()), "one derivative of the reward per row");
+        assert!(
+            grads.value.is_none() || self.config.value_head,
+            "a derivative of a value that the model does not have"
+        );
+        assert!(reward.is_none() || self.config.reward_head, "a derivative of a reward that the model does not have");
     }
 }
 
@@ -241,7 +261,7 @@ impl Engine for Native {
     }
 
     fn score(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
-        self.check(batch)?;
+        self.check(batch, want)?;
         let rope = self.rope(longest(batch));
         let net = self.net(&rope);
         let rows = Rows::of(batch);
@@ -249,7 +269,7 @@ impl Engine for Native {
         let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
         net.forward(&self.threads, &rows, false, &mut tape);
         let found = net.statistics(&self.threads, &targets, &tape.stream, want, &mut Vec::new(), None);
-        let mut stats = tape::spread(batch, &targets, &found, want);
+        let mut stats = net.told(batch, &rows, &targets, &found, &tape.stream, want);
         stats.routing = want.routing.then(|| tape.routing(batch, &rows, self.widths.routing));
         Ok(stats)
     }
@@ -260,7 +280,7 @@ impl Engine for Native {
         want: Want,
         objective: &mut dyn FnMut(&TokenStats) -> Result<TokenGrads>,
     ) -> Result<()> {
-        self.check(batch)?;
+        self.check(batch, want)?;
         let mut learning = self.learning.take().unwrap_or_default();
         let result = self.accumulate_into(batch, &Rows::of(batch), want, objective, &mut learning);
         self.learning = Some(learning);
@@ -270,7 +290,7 @@ impl Engine for Native {
     fn step(&mut self, update: &Update) -> Result<UpdateStats> {
         let mut learning = self.learning.take().unwrap_or_default();
         learning.prepare(&self.layout);
-        learning.gradient.merge_tied_rows(&self.layout);
+        learning.gradient.merge(&self.layout);
         let result = optimizer::step(&self.layout, &self.threads, self.isa, update, &mut self.flat, &mut learning);
         if result.is_ok() {
             self.version += 1;
@@ -281,13 +301,15 @@ impl Engine for Native {
 
     fn clear_gradient(&mut self) {
         if let Some(learning) = &mut self.learning {
-            learning.gradient.flat.fill(0.0);
-            learning.gradient.tied_rows.clear();
+            learning.gradient.clear();
         }
     }
 
     fn sample(&self, requests: &[SampleRequest], progress: &(dyn Fn(usize) + Sync)) -> Result<Vec<Vec<Sample>>> {
         let length = requests.iter().map(|r| r.prompt.len() + r.max_new_tokens).max().unwrap_or(0);
+        if !self.config.language_head && !requests.is_empty() {
+            return Err(heads::no_language_head());
+        }
         let rope = self.rope(length.min(self.config.context));
         sample::sample(self.net(&rope), &self.threads, requests, progress)
     }
@@ -332,8 +354,8 @@ impl Native {
     pub fn gradient(&self, name: &str) -> Vec<f32> {
         let len = self.len_of(name);
         let Some(learning) = &self.learning else { return vec![0.0; len] };
-        let mut all = Gradient { flat: learning.gradient.flat.clone(), tied_rows: learning.gradient.tied_rows.clone() };
-        all.merge_tied_rows(&self.layout);
+        let mut all = learning.gradient.clone();
+        all.merge(&self.layout);
         self.tensor(&all.flat, name, len)
     }
 
@@ -354,18 +376,11 @@ impl Native {
         let keep = targets.len() * self.widths.vocabulary * 4 <= KEPT_LOGITS_BYTES;
         let logits = keep.then_some(&mut learning.logits);
         let found = net.statistics(&self.threads, &targets, &learning.tape.stream, want, &mut Vec::new(), logits);
-        let mut stats = tape::spread(batch, &targets, &found, want);
+        let mut stats = net.told(batch, rows, &targets, &found, &learning.tape.stream, want);
         stats.routing = want.routing.then(|| learning.tape.routing(batch, rows, self.widths.routing));
         let grads = objective(&stats)?;
-        assert!(grads.logp.same_shape(&batch.tokens), "the objective answers one derivative per token");
-        let answers: Vec<_> = targets
-            .token
-            .iter()
-            .zip(&found)
-            .map(|(&at, (d, _))| {
-                (*d, grads.logp.flat()[at], grads.entropy.as_ref().map_or(0.0, |entropy| entropy.flat()[at]))
-            })
-            .collect();
+        self.check_answer(batch, &grads);
+        let answers = Answers::of(&targets, &found, grads);
         let logits = keep.then_some(&mut learning.logits);
         net.backward(
             &self.threads,

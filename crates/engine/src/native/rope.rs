@@ -105,6 +105,9 @@ mod tests {
             output_bias: false,
             qk_norm: false,
             tied: true,
+            language_head: true,
+            value_head: false,
+            reward_head: false,
             bos: None,
             eos: vec![],
         }

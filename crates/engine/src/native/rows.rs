@@ -89,6 +89,11 @@ impl Rows {
         &self.places[row]
     }
 
+    /// Where each row's last token lies; `None` for an empty row.
+    pub fn lasts(&self) -> Vec<Option<usize>> {
+        self.places.iter().map(|place| place.len().checked_sub(1).map(|last| place.at(last))).collect()
+    }
+
     /// The sequences of a group in the order in which they are attended: the prefix alone, then every row after it.
     pub fn sequences(&self, group: usize) -> impl Iterator<Item = Place> {
         let Group { prefix, rows } = &self.groups[group];

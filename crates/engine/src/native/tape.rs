@@ -332,27 +332,31 @@ impl Net<'_> {
         const CHUNK_BYTES: usize = 64 << 20;
         (CHUNK_BYTES / (4 * self.w.vocabulary) / BLOCK).clamp(1, 64) * BLOCK
     }
-}
 
-/// Spreads the statistics of targets over the shape of the batch.
-pub(crate) fn spread(
-    batch: &TokenBatch,
-    targets: &Targets<'_>,
-    found: &[(Distribution, f32)],
-    want: Want,
-) -> TokenStats {
-    let spread = |value: &dyn Fn(&Distribution, f32) -> f32| {
-        let mut out = batch.tokens.like(0.0);
-        for (&at, (d, logp)) in targets.token.iter().zip(found) {
-            out.flat_mut()[at] = value(d, *logp);
+    /// Everything that is wanted, in the shape of the batch.
+    pub(crate) fn told(
+        &self,
+        batch: &TokenBatch,
+        rows: &Rows,
+        targets: &Targets<'_>,
+        found: &[(Distribution, f32)],
+        stream: &[f32],
+        want: Want,
+    ) -> TokenStats {
+        let spread = |value: &dyn Fn(usize) -> f32| {
+            let mut out = batch.tokens.like(0.0);
+            targets.token.iter().enumerate().for_each(|(i, &at)| out.flat_mut()[at] = value(i));
+            out
+        };
+        let values = if want.value { self.values(targets, stream) } else { Vec::new() };
+        TokenStats {
+            logp: spread(&|i| found[i].1),
+            entropy: spread(&|i| found[i].0.entropy),
+            top: want.top.then(|| [0, 1].map(|place| spread(&|i| found[i].0.top[place]))),
+            mean_nll: want.mean_nll.then(|| spread(&|i| found[i].0.mean_nll)),
+            value: want.value.then(|| spread(&|i| values[i])),
+            reward: want.reward.then(|| self.rewards(&rows.lasts(), stream)),
+            ..Default::default()
         }
-        out
-    };
-    TokenStats {
-        logp: spread(&|_, logp| logp),
-        entropy: spread(&|d, _| d.entropy),
-        top: want.top.then(|| [0, 1].map(|place| spread(&|d, _| d.top[place]))),
-        mean_nll: want.mean_nll.then(|| spread(&|d, _| d.mean_nll)),
-        ..Default::default()
     }
 }

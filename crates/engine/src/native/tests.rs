@@ -8,6 +8,7 @@ use super::*;
 use crate::{Choose, Family};
 use lapidary_core::Ragged;
 
+mod heads;
 mod sharing;
 mod statistics;
 
@@ -303,7 +304,13 @@ fn logits_that_are_not_kept_are_computed_again_with_the_same_bits() {
     net.forward(&native.threads, &rows, true, &mut tape);
     let mut kept = Vec::new();
     let first = net.statistics(&native.threads, &targets, &tape.stream, ENTROPY, &mut Vec::new(), Some(&mut kept));
-    let answers: Vec<_> = first.iter().map(|(d, logp)| (*d, *logp, 0.1)).collect();
+    let answer = |(d, logp): &(net::Distribution, f32)| backward::Target {
+        distribution: *d,
+        logp: *logp,
+        entropy: 0.1,
+        value: 0.0,
+    };
+    let answers = Answers { targets: first.iter().map(answer).collect(), rewards: None };
     let mut transposed = Learning::default();
     transposed.prepare(&native.layout);
     transposed.refresh_transposed(&native.layout, &native.threads, &native.flat);
@@ -348,6 +355,9 @@ fn tiny() -> ModelConfig {
         output_bias: false,
         qk_norm: true,
         tied: true,
+        language_head: true,
+        value_head: false,
+        reward_head: false,
         bos: Some(1),
         eos: vec![2],
     }

@@ -159,3 +159,38 @@ fn what_is_saved_goes_on_bit_for_bit() {
     assert_eq!(model.weights, other.weights);
     assert_eq!(model.version(), other.version());
 }
+
+#[test]
+fn a_value_head_learns_one_number_per_previous_token_and_is_saved() {
+    let batch = TokenBatch::all([vec![1, 3, 4, 3, 0, 2]]);
+    let want = Want { value: true, ..Want::default() };
+    assert_eq!(toy().score(&batch, want).unwrap_err().code(), "N007");
+    let mut model = toy().with_value_head();
+    assert_eq!(model.score(&batch, want).unwrap().logp, toy().score(&batch, Want::default()).unwrap().logp);
+    model
+        .accumulate(&batch, want, &mut |stats| {
+            let value = stats.value.as_ref().unwrap().map(|v| v - 1.0);
+            Ok(TokenGrads { logp: stats.logp.like(0.0), value: Some(value), ..Default::default() })
+        })
+        .unwrap();
+    // Token 3 is seen twice, 2 never.
+    assert_eq!(model.gradient[25..], [-1.0, -1.0, 0.0, -2.0, -1.0]);
+    model
+        .step(&Update {
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            decay_all: false,
+            max_grad_norm: None,
+        })
+        .unwrap();
+    assert!((model.values()[3] - 0.1).abs() < 1e-6 && model.values()[2] == 0.0);
+    let directory = tempfile::tempdir().unwrap();
+    model.save_model(directory.path()).unwrap();
+    model.save_optimizer(directory.path()).unwrap();
+    let mut other = toy().with_value_head();
+    other.restore(directory.path(), directory.path()).unwrap();
+    assert_eq!(other.score(&batch, want).unwrap(), model.score(&batch, want).unwrap());
+}

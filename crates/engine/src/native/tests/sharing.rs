@@ -53,7 +53,7 @@ fn pass(native: &Native, batch: &TokenBatch, groups: &[PromptGroup]) -> (TokenSt
     };
     let rows = Rows::sharing(batch, groups);
     native.accumulate_into(batch, &rows, ENTROPY, objective, &mut learning).unwrap();
-    learning.gradient.merge_tied_rows(&native.layout);
+    learning.gradient.merge(&native.layout);
     (kept, learning.gradient.flat)
 }
 
