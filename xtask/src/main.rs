@@ -11,11 +11,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("algo", &["core"]),
     ("engine", &["core"]),
     ("text", &["core"]),
-    ("reward", &["core", "text"]),
+    ("sandbox", &["core"]),
+    ("reward", &["core", "text", "sandbox"]),
     ("task", &["core", "text", "reward"]),
     ("eval", &["core", "text", "reward", "task", "engine"]),
     ("train", &["core", "algo", "engine", "text", "reward", "task", "eval"]),
-    ("cli", &["core", "algo", "engine", "text", "reward", "task", "eval", "train"]),
+    ("cli", &["core", "algo", "engine", "text", "sandbox", "reward", "task", "eval", "train"]),
     ("testkit", &["core", "engine"]),
 ];
 
