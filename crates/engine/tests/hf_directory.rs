@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use lapidary_engine::hf::Checkpoint;
-use lapidary_engine::{Family, TensorSpec};
+use lapidary_engine::{Experts, Family, Router, TensorSpec};
 
 fn golden(family: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(family)
@@ -30,6 +30,65 @@ fn the_golden_models_open_with_every_tensor() {
             let values = checkpoint.read(&spec).unwrap();
             assert_eq!(values.len(), spec.shape.iter().product::<usize>(), "{}", spec.name);
             assert!(values.iter().any(|&value| value != 0.0), "{} is not all zeros", spec.name);
+        }
+    }
+}
+
+#[test]
+fn golden_mixtures_open_with_every_tensor_and_their_routers() {
+    let qwen3 = Experts {
+        count: 8,
+        per_token: 3,
+        feed_forward: 20,
+        shared_feed_forward: 0,
+        router: Router::Softmax,
+        renormalise: true,
+        scale: 1.0,
+        dense_layers: vec![],
+    };
+    let glm4 = Experts {
+        per_token: 2,
+        shared_feed_forward: 20,
+        router: Router::Sigmoid { groups: 1, kept_groups: 1 },
+        scale: 2.5,
+        dense_layers: vec![0],
+        ..qwen3.clone()
+    };
+    let mixed = Experts {
+        count: 5,
+        per_token: 2,
+        feed_forward: 12,
+        renormalise: false,
+        dense_layers: vec![0, 2, 3],
+        ..qwen3.clone()
+    };
+    let groups = Experts {
+        feed_forward: 12,
+        shared_feed_forward: 24,
+        router: Router::Sigmoid { groups: 2, kept_groups: 1 },
+        renormalise: false,
+        scale: 1.5,
+        ..glm4.clone()
+    };
+    for (name, family, experts, rotary_width, biases, qk_norm, tensors) in [
+        ("qwen3_moe", Family::Qwen3Moe, qwen3, 16, [false, false], true, 69),
+        ("glm4_moe", Family::Glm4Moe, glm4, 4, [true, false], true, 57),
+        ("qwen3_moe_mixed", Family::Qwen3Moe, mixed, 8, [true, true], true, 76),
+        ("glm4_moe_groups", Family::Glm4Moe, groups, 4, [false, false], false, 47),
+    ] {
+        let checkpoint = Checkpoint::open(&golden(name)).unwrap();
+        let config = &checkpoint.config;
+        assert_eq!(
+            (config.family, config.experts.as_ref(), config.rotary_width),
+            (family, Some(&experts), rotary_width)
+        );
+        assert_eq!(([config.qkv_bias, config.output_bias], config.qk_norm), (biases, qk_norm), "{name}");
+        assert!(checkpoint.unused().is_empty(), "{name}: {:?}", checkpoint.unused());
+        assert_eq!(config.tensors().len(), tensors, "{name}");
+        let buffers = config.tensors().iter().filter(|spec| spec.is_buffer()).count();
+        assert_eq!(buffers, if family == Family::Glm4Moe { 1 } else { 0 }, "{name}");
+        for spec in config.tensors() {
+            assert!(checkpoint.read(&spec).unwrap().iter().any(|&value| value != 0.0), "{}", spec.name);
         }
     }
 }

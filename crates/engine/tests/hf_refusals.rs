@@ -192,6 +192,29 @@ fn absent_keys_mean_what_transformers_says() {
         "tensor `model.layers.0.self_attn.q_proj.weight` has shape [64, 32], expected [512, 32]"
     );
     assert_eq!(without("llama", &["vocab_size"]).unwrap_err().code(), "M005");
+    let keys = ["num_local_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob"];
+    let glm = ["n_routed_experts", "n_shared_experts", "routed_scaling_factor", "first_k_dense_replace", "n_group"];
+    // The weights do not fit what the keys default to; the shape that is asked for first shows it.
+    for (family, keys, message) in [
+        ("qwen3_moe", &keys[..], "tensor `model.layers.0.mlp.gate.weight` has shape [8, 32], expected [128, 32]"),
+        ("qwen3_moe", &["moe_intermediate_size"], "has shape [20, 32], expected [768, 32]"),
+        ("qwen3_moe", &["num_key_value_heads"], "k_proj.weight` has shape [32, 32], expected [64, 32]"),
+        ("glm4_moe", &glm[..], "tensor `model.layers.1.mlp.gate.weight` has shape [8, 32], expected [128, 32]"),
+        ("glm4_moe", &["moe_intermediate_size"], "has shape [20, 32], expected [1408, 32]"),
+        ("glm4_moe", &["intermediate_size"], "has shape [56, 32], expected [10944, 32]"),
+    ] {
+        let problem = without(family, keys).unwrap_err();
+        assert!(problem.message().contains(message), "{problem:?}");
+    }
+    let with = |family: &str, key: &str, value: Value| edited_config(family, |config| config[key] = value);
+    let absent = |family: &str, key: &str| without(family, &[key]).unwrap();
+    assert!(!absent("qwen3_moe", "norm_topk_prob").experts.unwrap().renormalise);
+    let config = absent("glm4_moe", "rope_parameters");
+    assert_eq!((config.rope_theta, config.rotary_width, config.norm_epsilon), (1e4, 4, 1e-5), "half of a head of 8");
+    assert_eq!(with("glm4_moe", "partial_rotary_factor", json!(1.0)).rotary_width, 4, "rope_parameters come first");
+    assert_eq!(absent("glm4_moe", "norm_topk_prob").experts.unwrap().scale, 2.5);
+    assert_eq!(absent("glm4_moe", "routed_scaling_factor").experts.unwrap().scale, 1.0);
+    assert_eq!(absent("glm4_moe", "first_k_dense_replace").experts.unwrap().dense_layers, [0]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod fixtures;
 
 use fixtures::{golden, refusal, tensors};
 use lapidary_engine::hf::{Checkpoint, config_json, save};
-use lapidary_engine::{Family, ModelConfig, RopeScaling};
+use lapidary_engine::{Experts, Family, ModelConfig, RopeScaling, Router};
 use serde_json::{Value, json};
 
 fn json_file(path: &std::path::Path) -> Value {
@@ -14,7 +14,7 @@ fn json_file(path: &std::path::Path) -> Value {
 
 #[test]
 fn a_saved_model_opens_with_the_same_bits() {
-    for family in ["llama", "qwen2", "qwen3"] {
+    for family in ["llama", "qwen2", "qwen3", "qwen3_moe", "glm4_moe", "llama_bias"] {
         let original = Checkpoint::open(&golden(family)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let values = tensors(&original);
@@ -85,7 +85,7 @@ fn small(family: Family) -> ModelConfig {
         norm_epsilon: 1e-5,
         qkv_bias: family == Family::Qwen2,
         output_bias: false,
-        qk_norm: family == Family::Qwen3,
+        qk_norm: !matches!(family, Family::Llama | Family::Qwen2),
         tied: true,
         language_head: true,
         value_head: false,
@@ -93,6 +93,31 @@ fn small(family: Family) -> ModelConfig {
         bos: Some(3),
         eos: vec![4, 5],
     }
+}
+
+fn mixtures() -> [ModelConfig; 3] {
+    let experts = Experts {
+        count: 6,
+        per_token: 2,
+        feed_forward: 5,
+        shared_feed_forward: 0,
+        router: Router::Softmax,
+        renormalise: true,
+        scale: 1.0,
+        dense_layers: vec![1],
+    };
+    let glm = Experts {
+        shared_feed_forward: 10,
+        router: Router::Sigmoid { groups: 3, kept_groups: 2 },
+        renormalise: false,
+        scale: 2.5,
+        dense_layers: vec![0, 1],
+        ..experts.clone()
+    };
+    let of = |family, experts| ModelConfig { layers: 3, experts: Some(experts), ..small(family) };
+    let glm = ModelConfig { head_width: 8, rotary_width: 4, qkv_bias: true, ..of(Family::Glm4Moe, glm) };
+    let whole = ModelConfig { rotary_width: 8, qkv_bias: false, qk_norm: false, ..glm.clone() };
+    [of(Family::Qwen3Moe, experts), glm, whole]
 }
 
 #[test]
@@ -103,9 +128,11 @@ fn a_configuration_made_here_comes_back_from_its_file() {
         high_frequency_factor: 4.0,
         original_context: 8192,
     };
-    for family in [Family::Llama, Family::Qwen2, Family::Qwen3] {
+    let biased = ModelConfig { qkv_bias: true, output_bias: true, ..small(Family::Qwen3) };
+    let dense = [small(Family::Llama), small(Family::Qwen2), small(Family::Qwen3), biased];
+    for shape in dense.into_iter().chain(mixtures()) {
         for rope_scaling in [None, Some(llama3), Some(RopeScaling::Linear { factor: 2.5 })] {
-            let config = ModelConfig { rope_scaling, tied: rope_scaling.is_none(), ..small(family) };
+            let config = ModelConfig { rope_scaling, tied: rope_scaling.is_none(), ..shape.clone() };
             let zeros = config.tensors().into_iter().map(|spec| {
                 let size = spec.shape.iter().product();
                 (spec, vec![0.0; size])

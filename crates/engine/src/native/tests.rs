@@ -8,6 +8,7 @@ use super::*;
 use crate::{Choose, Family};
 use lapidary_core::Ragged;
 
+mod experts;
 mod heads;
 mod sharing;
 mod statistics;
@@ -59,7 +60,9 @@ impl Expected {
     }
 }
 
-const FAMILIES: [&str; 5] = ["llama", "qwen2", "qwen3", "qwen3_moe", "glm4_moe"];
+/// One model of each family, then those that carry a feature besides.
+const FAMILIES: [&str; 8] =
+    ["llama", "qwen2", "qwen3", "qwen3_moe", "glm4_moe", "llama_bias", "qwen3_moe_mixed", "glm4_moe_groups"];
 const ENTROPY: Want = Want::ENTROPY;
 
 fn open(family: &str, threads: usize) -> Native {
@@ -475,32 +478,34 @@ fn a_row_without_scored_tokens_and_an_empty_batch_are_fine() {
 
 #[test]
 fn saved_and_restored_training_continues_with_the_same_bits() {
-    let batch = Expected::of("qwen3").batch();
-    let learn = |native: &mut Native| {
-        native.accumulate(&batch, Want::default(), &mut |stats| Ok(mean_nll(stats, &batch).1)).unwrap();
-        native.step(&adamw()).unwrap()
-    };
-    let mut never_stopped = open("qwen3", 1);
-    let directory = tempfile::tempdir().unwrap();
-    let mut resumed = open("qwen3", 2);
-    for _ in 0..3 {
-        learn(&mut never_stopped);
+    for family in ["qwen3", "glm4_moe"] {
+        let batch = Expected::of(family).batch();
+        let learn = |native: &mut Native| {
+            native.accumulate(&batch, Want::default(), &mut |stats| Ok(mean_nll(stats, &batch).1)).unwrap();
+            native.step(&adamw()).unwrap()
+        };
+        let mut never_stopped = open(family, 1);
+        let directory = tempfile::tempdir().unwrap();
+        let mut resumed = open(family, 2);
+        for _ in 0..3 {
+            learn(&mut never_stopped);
+        }
+        never_stopped.save_model(directory.path()).unwrap();
+        never_stopped.save_optimizer(directory.path()).unwrap();
+        resumed.restore(directory.path(), directory.path()).unwrap();
+        assert_eq!(resumed.version(), 3);
+        for _ in 0..3 {
+            assert_eq!(learn(&mut never_stopped), learn(&mut resumed));
+        }
+        assert_eq!(bits(&never_stopped.flat), bits(&resumed.flat));
+        // The control: without the optimiser's state the bits differ.
+        resumed.restore(directory.path(), directory.path()).unwrap();
+        resumed.reset_optimizer();
+        for _ in 0..3 {
+            learn(&mut resumed);
+        }
+        assert_ne!(bits(&never_stopped.flat), bits(&resumed.flat));
     }
-    never_stopped.save_model(directory.path()).unwrap();
-    never_stopped.save_optimizer(directory.path()).unwrap();
-    resumed.restore(directory.path(), directory.path()).unwrap();
-    assert_eq!(resumed.version(), 3);
-    for _ in 0..3 {
-        assert_eq!(learn(&mut never_stopped), learn(&mut resumed));
-    }
-    assert_eq!(bits(&never_stopped.flat), bits(&resumed.flat));
-    // The control: without the optimiser's state the bits differ.
-    resumed.restore(directory.path(), directory.path()).unwrap();
-    resumed.reset_optimizer();
-    for _ in 0..3 {
-        learn(&mut resumed);
-    }
-    assert_ne!(bits(&never_stopped.flat), bits(&resumed.flat));
 }
 
 #[test]
