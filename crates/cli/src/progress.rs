@@ -145,6 +145,7 @@ impl Watch for Progress {
 
 fn doing(phase: Phase) -> &'static str {
     match phase {
+        Phase::Measure => "measuring",
         Phase::Sample => "sampling",
         Phase::Reward => "scoring",
         Phase::Learn => "learning",

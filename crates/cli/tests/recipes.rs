@@ -81,7 +81,7 @@ fn origins_are_shown_as_markdown_into_a_pipe() {
     let output = lapidary(&["config", "show", "recipes/quickstart.toml", "--origin", "--set", "stage.rl.steps=7"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let row = |key: &str| text.lines().find(|line| line.contains(&format!("| {key} "))).unwrap().to_string();
-    assert!(row("stage.1.steps").contains("--set stage.rl.steps=7"), "{text}");
+    assert!(row("stage.2.steps").contains("--set stage.rl.steps=7"), "{text}");
     assert!(row("eval.temperature").contains("default"), "{text}");
     assert!(row("seed").contains("recipes/quickstart.toml:"), "{text}");
 }

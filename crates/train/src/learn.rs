@@ -4,42 +4,16 @@ use std::ops::Range;
 
 use lapidary_algo::{LossBatch, LossMetrics, Objective};
 use lapidary_core::{Kind, Problem, Ragged, Result, TokenBatch, TokenStats, Want};
-use lapidary_engine::{Engine, Update, UpdateStats};
+use lapidary_engine::{Update, UpdateStats};
 
 use crate::bench::{Bench, Progress};
 use crate::fault;
 use crate::recipe::Training;
-
-/// Rows to learn from in one optimiser step. Every ragged has the shape of the tokens.
-#[derive(Default)]
-pub(crate) struct Rows {
-    pub(crate) tokens: TokenBatch,
-    /// True at tokens that are trained; a row without any stays in the step's count of rows.
-    pub(crate) mask: Ragged<bool>,
-    /// What the sampler said; empty for demonstrations.
-    pub(crate) logp_rollout: Ragged<f32>,
-    /// `[rows]`; empty for demonstrations.
-    pub(crate) advantages: Vec<f32>,
-    /// Whom to name when a number is not finite.
-    pub(crate) names: Vec<String>,
-}
-
-/// What the log-probabilities of the forward pass are compared with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Against {
-    /// Nothing: demonstrations.
-    Nothing,
-    /// The weights are those that sampled: the ratio is 1, and sampler and trainer can be compared.
-    SameWeights,
-    /// Earlier weights sampled: their log-probabilities make the ratio.
-    EarlierWeights,
-}
+use crate::rows::Rows;
 
 /// How the rows are learned from.
 pub(crate) struct Lesson<'a> {
     pub(crate) objective: &'a Objective,
-    pub(crate) against: Against,
-    pub(crate) reference: Option<&'a dyn Engine>,
     pub(crate) tokens_per_microbatch: usize,
     pub(crate) max_new_tokens: usize,
     pub(crate) update: Update,
@@ -113,25 +87,17 @@ fn accumulate(
     let normaliser = lesson.objective.normaliser(&rows.mask, lesson.max_new_tokens);
     let mut metrics = LossMetrics::default();
     for range in microbatches(&rows.tokens, lesson.tokens_per_microbatch) {
-        let selected: Vec<usize> = range.clone().collect();
-        let tokens = rows.tokens.select(&selected);
-        let mask = rows.mask.select(range.clone());
-        let rollout = (lesson.against != Against::Nothing).then(|| rows.logp_rollout.select(range.clone()));
-        let reference = lesson.reference.map(|engine| engine.score(&tokens, Want::default())).transpose()?;
-        let (old, rollout) = match lesson.against {
-            Against::EarlierWeights => (rollout.as_ref(), None),
-            _ => (None, rollout.as_ref()),
-        };
+        let part = rows.select(&range.clone().collect::<Vec<_>>());
         let batch = LossBatch {
-            mask: &mask,
-            logp_old: old,
-            logp_rollout: rollout,
-            logp_reference: reference.as_ref().map(|stats| &stats.logp),
-            advantages: if rows.advantages.is_empty() { &[] } else { &rows.advantages[range.clone()] },
+            mask: &part.mask,
+            logp_old: part.logp_proximal.as_ref(),
+            logp_rollout: part.logp_rollout.as_ref(),
+            logp_reference: part.logp_reference.as_ref(),
+            advantages: &part.advantages,
             want,
         };
-        bench.engine.accumulate(&tokens, want, &mut |stats| {
-            check_finite(stats, &mask, &rows.names[range.clone()])?;
+        bench.engine.accumulate(&part.tokens, want, &mut |stats| {
+            check_finite(stats, &part.mask, &part.names)?;
             let output = lesson.objective.loss(&batch, stats, &normaliser)?;
             metrics.merge(output.metrics);
             Ok(output.grads)

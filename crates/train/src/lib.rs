@@ -8,12 +8,15 @@
 
 mod bench;
 pub mod checkpoint;
+pub mod curriculum;
 mod disk;
+mod draw;
 pub mod evaluate;
 pub mod fault;
 pub mod health;
 mod journal;
 mod learn;
+mod look;
 pub mod metrics;
 pub mod model;
 pub mod plan;
@@ -22,10 +25,14 @@ pub mod recipe;
 pub mod report;
 mod rl;
 pub mod rollouts;
+mod rows;
 mod run;
 pub mod run_dir;
 mod stage;
 pub mod state;
+mod summary;
+pub mod temperature;
+pub mod trend;
 pub mod watch;
 
 pub use disk::human_bytes;

@@ -68,6 +68,21 @@ impl Prompts {
         &*self.task
     }
 
+    /// The task, for another to read.
+    pub(crate) fn share(&self) -> Arc<dyn Task> {
+        self.task.clone()
+    }
+
+    /// How many items there are; `None` where there is no end to them.
+    pub(crate) fn len(&self) -> Option<usize> {
+        self.task.len(Split::Train)
+    }
+
+    /// The item at a place, whatever was taken.
+    pub(crate) fn item(&self, index: usize) -> Result<Item> {
+        self.task.item(Split::Train, index as u64)
+    }
+
     /// The next item; counts in `cursors`.
     pub(crate) fn take(&mut self, cursors: &mut BTreeMap<String, u64>) -> Result<Item> {
         let cursor = cursors.entry(self.name.clone()).or_default();

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lapidary_core::{Item, Key, Kind, Problem, PromptText, Result, Rollout, StopReason, TokenRole, Verdict};
-use lapidary_engine::{Choose, SampleRequest};
+use lapidary_core::{Item, Key, Kind, Problem, PromptText, Ragged, Result, Rollout, StopReason, TokenRole, Verdict};
+use lapidary_engine::{Choose, Record, SampleRequest};
 use lapidary_reward::{Attempt, Mix};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -73,6 +73,8 @@ pub(crate) struct Sampling {
     pub(crate) samples: usize,
     pub(crate) max_new_tokens: usize,
     pub(crate) choose: Choose,
+    /// What is written down for the trainer.
+    pub(crate) record: Record,
 }
 
 /// Samples answers to items and scores them; one entry per item. Item `i` draws with `key.at(first + i)`.
@@ -96,7 +98,7 @@ pub(crate) fn sample(
             choose: sampling.choose,
             stop_tokens: end_tokens(bench),
             key: key.at((first + at) as u64),
-            record: lapidary_engine::Record::default(),
+            record: sampling.record,
         });
     }
     let most: usize = requests.iter().map(|request| request.samples * request.max_new_tokens).sum();
@@ -149,8 +151,8 @@ fn unscored(
             },
             weights: bench.engine.version(),
             stop: sample.stop,
-            support: None,
-            routing: None,
+            support: sample.support.map(|support| after_prompt(request.prompt.len(), &support)),
+            routing: sample.routing,
         },
         prompt_text: item.prompt.clone(),
         answer: item.answer.clone(),
@@ -159,6 +161,14 @@ fn unscored(
         length_penalty: 0.0,
         advantage: None,
     }
+}
+
+/// Supports of the new tokens as those of the whole row: nothing was drawn for the prompt.
+fn after_prompt(prompt: usize, support: &Ragged<u32>) -> Ragged<u32> {
+    let mut out = Ragged::new();
+    (0..prompt).for_each(|_| out.push([]));
+    support.iter().for_each(|ids| out.push(ids.iter().copied()));
+    out
 }
 
 fn score(items: &[Item], groups: &mut [Vec<Sampled>], rewards: &Mix) {

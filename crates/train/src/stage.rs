@@ -6,11 +6,13 @@ use lapidary_core::{Item, Kind, Problem, Result};
 use lapidary_engine::Engine;
 
 use crate::bench::Bench;
-use crate::learn::{Against, Lesson, Rows, learn, update_of};
+use crate::learn::{Lesson, learn, update_of};
+use crate::look::look_back;
 use crate::prompts::{Prompts, Tasks, check_length};
 use crate::recipe::{Sft, Stage};
 use crate::rl::RlWork;
 use crate::rollouts::Sampled;
+use crate::rows::Rows;
 use crate::state::RunState;
 use crate::watch::{Metrics, Phase, Warning};
 
@@ -70,12 +72,13 @@ impl Work for SftWork<'_> {
         let learning_rate = training.learning_rate_at(state.stage_step, training.steps);
         let lesson = Lesson {
             objective: &self.sft.objective,
-            against: Against::Nothing,
-            reference: self.reference.as_deref(),
             tokens_per_microbatch: training.tokens_per_microbatch,
             max_new_tokens: context,
             update: update_of(training, learning_rate),
         };
+        if let Some(reference) = &self.reference {
+            look_back(&mut rows, &**reference, training.tokens_per_microbatch)?;
+        }
         let tokens = rows.mask.values() as u64;
         state.tokens += tokens;
         let progress = bench.ear.progress(Phase::Learn, rows.mask.rows() as u64);

@@ -8,14 +8,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::curriculum::CurriculumState;
 use crate::disk::{read_whole, write_whole};
 use crate::fault;
 use crate::health::HealthState;
+use crate::rollouts::Sampled;
+use crate::temperature::TemperatureState;
 use crate::watch::Warning;
 
 /// A state is a few numbers per evaluation; this is thousands of evaluations.
 const LIMIT_BYTES: u64 = 256 << 20;
-const FORMAT_VERSION: u64 = 1;
+const FORMAT_VERSION: u64 = 2;
 const FILE: &str = "state.json";
 /// A run that is warned more often has said what there is to say.
 pub const WARNINGS_KEPT: usize = 100;
@@ -59,6 +62,12 @@ pub struct RunState {
     pub tokens: u64,
     /// Per task: how many of its prompts were taken. A stage goes on where the last one on the same task ended.
     pub cursors: BTreeMap<String, u64>,
+    /// Groups of samples that the last step had no place for; the first of the next.
+    pub surplus: Vec<Vec<Sampled>>,
+    /// What is known of the difficulty of the stage's prompts.
+    pub curriculum: CurriculumState,
+    /// The stage's sampling temperature where it moves.
+    pub temperature: TemperatureState,
     /// What the health rules remember.
     pub health: HealthState,
     /// Evaluations so far.
@@ -95,6 +104,9 @@ impl RunState {
             step,
             tokens,
             cursors,
+            surplus,
+            curriculum,
+            temperature,
             health,
             evaluations,
             warnings,
@@ -108,6 +120,9 @@ impl RunState {
         put(&mut map, "step", step)?;
         put(&mut map, "tokens", tokens)?;
         put(&mut map, "cursors", cursors)?;
+        put(&mut map, "surplus", surplus)?;
+        put(&mut map, "curriculum", curriculum)?;
+        put(&mut map, "temperature", temperature)?;
         put(&mut map, "health", health)?;
         put(&mut map, "evaluations", evaluations)?;
         put(&mut map, "warnings", warnings)?;
@@ -131,6 +146,9 @@ impl RunState {
             step: take(&mut map, "step")?,
             tokens: take(&mut map, "tokens")?,
             cursors: take(&mut map, "cursors")?,
+            surplus: take(&mut map, "surplus")?,
+            curriculum: take(&mut map, "curriculum")?,
+            temperature: take(&mut map, "temperature")?,
             health: take(&mut map, "health")?,
             evaluations: take(&mut map, "evaluations")?,
             warnings: take(&mut map, "warnings")?,
@@ -165,7 +183,11 @@ fn broken(error: &serde_json::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::curriculum::Difficulty;
+    use crate::trend::Trend;
+    use lapidary_core::{PromptText, Rollout, StopReason, TokenRole, Verdict};
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn evaluations() -> impl Strategy<Value = Vec<EvaluationRecord>> {
         let one = (any::<u64>(), 0usize..4, 0.0f64..1.0, "[ -~é]{0,12}").prop_map(|(step, stage, accuracy, name)| {
@@ -183,6 +205,32 @@ mod tests {
             }
         });
         prop::collection::vec(one, 0..4)
+    }
+
+    /// A sample whose numbers have no short decimal.
+    fn sampled(number: f32) -> Sampled {
+        Sampled {
+            id: "é".into(),
+            rollout: Rollout {
+                prompt: 3,
+                sample: 1,
+                tokens: vec![1, 5],
+                roles: vec![TokenRole::Prompt, TokenRole::Policy],
+                logp: vec![0.0, -number / 3.0],
+                temperature: number + 0.1,
+                weights: 12,
+                stop: StopReason::Eos,
+                support: Some([vec![], vec![4, 5]].into_iter().collect()),
+                routing: Some(vec![0, u16::MAX]),
+            },
+            prompt_text: PromptText::Text("1+1=".into()),
+            completion: "2".into(),
+            answer: None,
+            verdict: Verdict::score(number / 7.0, "equal"),
+            rewards: Map::from_iter([("answer".to_string(), json!(number / 7.0))]),
+            length_penalty: f64::from(number) / 9.0,
+            advantage: Some(number / 11.0),
+        }
     }
 
     proptest! {
@@ -210,8 +258,16 @@ mod tests {
                 cause: "b".into(),
                 knob: "c".into(),
             }];
-            let state =
-                RunState { warnings, stage, stage_step, step, tokens, cursors, health, evaluations, metrics_bytes, reference };
+            let surplus = vec![vec![sampled(entropy as f32)]; stage];
+            let trend = Trend { recent: vec![entropy / 3.0; stage] };
+            let item = Difficulty { tried: step, right: 1, rate: entropy / 7.0, hard: stage > 1, taken: tokens };
+            let curriculum =
+                CurriculumState { pool: vec![item; stage], hard: stage > 2, gave_up: stage > 3, trend: trend.clone() };
+            let temperature = TemperatureState { current: (stage > 0).then_some(entropy as f32 / 3.0), trend };
+            let state = RunState {
+                warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, temperature, health, evaluations,
+                metrics_bytes, reference,
+            };
             let directory = tempfile::tempdir().unwrap();
             state.save(directory.path()).unwrap();
             prop_assert_eq!(RunState::load(directory.path()).unwrap(), state);

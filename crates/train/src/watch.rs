@@ -44,6 +44,8 @@ impl Watch for Silent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
+    /// Prompts are measured for a curriculum.
+    Measure,
     /// Tokens are sampled.
     Sample,
     /// Completions are scored by the rewards.
@@ -60,6 +62,7 @@ impl Phase {
     /// Its name in `events.jsonl`.
     pub fn name(self) -> &'static str {
         match self {
+            Phase::Measure => "measure",
             Phase::Sample => "sample",
             Phase::Reward => "reward",
             Phase::Learn => "learn",

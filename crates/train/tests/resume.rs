@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{RECIPE, StopAt, differences, go, go_watched, result_of};
+use common::{EXPLORING, RECIPE, StopAt, differences, go, go_watched, result_of};
 use lapidary_core::Kind;
 use lapidary_train::fault::{self, Action};
 use lapidary_train::{Silent, StopFlag};
@@ -75,6 +75,30 @@ fn any_operation_may_fail() {
     }
     println!("{tried} failures at {} points, 0 differences", fault::POINTS.len());
     assert!(tried >= 40, "{tried}");
+}
+
+/// The same for what chooses prompts, temperature and groups.
+#[test]
+fn a_stopped_exploring_run_ends_in_the_bytes_of_a_whole_one() {
+    let whole = tempfile::tempdir().unwrap();
+    go(whole.path(), EXPLORING).unwrap();
+    for step in 1..7 {
+        let directory = tempfile::tempdir().unwrap();
+        let stop = StopFlag::default();
+        go_watched(directory.path(), EXPLORING, &mut StopAt { step, stop: stop.clone() }, &stop).unwrap_err();
+        go(directory.path(), EXPLORING).unwrap();
+        assert_eq!(differences(&result_of(whole.path()), &result_of(directory.path())), Vec::<String>::new(), "{step}");
+    }
+    for field in ["surplus", "curriculum", "temperature"] {
+        let directory = tempfile::tempdir().unwrap();
+        let stop = StopFlag::default();
+        fault::arm_omission(field);
+        let _ = go_watched(directory.path(), EXPLORING, &mut StopAt { step: 4, stop: stop.clone() }, &stop);
+        fault::disarm();
+        let resumed = go(directory.path(), EXPLORING);
+        let same = resumed.is_ok() && differences(&result_of(whole.path()), &result_of(directory.path())).is_empty();
+        assert!(!same, "nobody noticed that `{field}` was forgotten");
+    }
 }
 
 /// The control: where a piece of state is left out, the same comparison must fail.

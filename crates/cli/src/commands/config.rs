@@ -32,7 +32,7 @@ pub struct Schema {}
 pub struct Show {
     /// The recipe
     recipe: PathBuf,
-    /// Override a key of the recipe: stage.rl.steps=50, stage.0.task=countdown, model=DIR
+    /// Override a key of the recipe: stage.rl.steps=50, stage.1.task=countdown, model=DIR
     #[arg(short, long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Say where every value comes from: the line of the file, an override, or the default

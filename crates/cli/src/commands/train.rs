@@ -29,7 +29,7 @@ const RUNS: &str = "runs";
 pub struct Train {
     /// The recipe
     recipe: PathBuf,
-    /// Override a key of the recipe: stage.rl.steps=50, stage.0.task=countdown, model=DIR
+    /// Override a key of the recipe: stage.rl.steps=50, stage.1.task=countdown, model=DIR
     #[arg(short, long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Where the run is written and continued; runs/NAME by default

@@ -22,7 +22,12 @@ const RL_ONLY: &[&str] = &[
     "top_k",
     "top_p",
     "updates_per_rollout",
+    "epochs_per_rollout",
+    "routing_replay",
     "truncated",
+    "dynamic_sampling",
+    "curriculum",
+    "dynamic_temperature",
     "health",
 ];
 
@@ -44,7 +49,7 @@ pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
         .into_iter()
         .zip(settings)
         .enumerate()
-        .map(|(at, (raw, settings))| Checker { tree, table: format!("stage.{at}") }.stage(raw, &settings))
+        .map(|(at, (raw, settings))| Checker { tree, table: format!("stage.{}", at + 1) }.stage(raw, &settings))
         .collect::<Result<_>>()?;
     let top = Checker { tree, table: String::new() };
     let seed = raw.seed.unwrap_or(0);
@@ -132,6 +137,11 @@ impl Checker<'_> {
         if self.table.is_empty() { key.to_string() } else { format!("{}.{key}", self.table) }
     }
 
+    /// The checker of a table of this table.
+    pub fn within(&self, key: &str) -> Self {
+        Self { tree: self.tree, table: self.path(key) }
+    }
+
     pub fn wrong_value(
         &self,
         code: &'static str,
@@ -148,7 +158,7 @@ impl Checker<'_> {
     }
 
     /// A whole number of at least `least`, or its default.
-    fn count(&self, key: &str, value: Option<u64>, default: u64, least: u64) -> Result<u64> {
+    pub fn count(&self, key: &str, value: Option<u64>, default: u64, least: u64) -> Result<u64> {
         let value = value.unwrap_or(default);
         if value < least {
             return Err(self.wrong_value(
@@ -170,7 +180,14 @@ impl Checker<'_> {
     }
 
     /// A number for which `fits` holds, or its default.
-    fn number(&self, key: &str, value: Option<f64>, default: f64, fits: fn(f64) -> bool, range: &str) -> Result<f64> {
+    pub fn number(
+        &self,
+        key: &str,
+        value: Option<f64>,
+        default: f64,
+        fits: fn(f64) -> bool,
+        range: &str,
+    ) -> Result<f64> {
         let value = value.unwrap_or(default);
         if !fits(value) {
             return Err(self.wrong_value("R006", key, format!("`{key}` is {value}"), format!("must be {range}")));
@@ -276,21 +293,20 @@ impl Checker<'_> {
                 .why("each update learns from an equal share of the step's prompts, and a group is never split")
                 .hint(format!("set `prompts_per_step = {updates}` or more, or fewer updates")));
         }
-        if updates > 1 && objective.on_policy_only() {
+        let epochs = self.count("epochs_per_rollout", raw.epochs_per_rollout, 1, 1)?;
+        let several = [("updates_per_rollout", updates), ("epochs_per_rollout", epochs)];
+        if let Some((key, _)) = several.iter().find(|(_, count)| *count > 1 && objective.on_policy_only()) {
             let label = format!("must be 1 for `{}`", method.name);
             return Err(self
-                .wrong_value(
-                    "R020",
-                    "updates_per_rollout",
-                    format!("`{}` takes one update per rollout", method.name),
-                    label,
-                )
+                .wrong_value("R020", key, format!("`{}` takes one update per rollout", method.name), label)
                 .why("its gradient is right only for the weights that sampled; after an update there are others")
-                .hint("set `updates_per_rollout = 1`, or use a method with a ratio: `grpo`, `gspo`"));
+                .hint(format!("set `{key} = 1`, or use a method with a ratio: `grpo`, `gspo`")));
         }
         let task = self.task(raw.task.clone())?;
         let rewards = self.rewards(raw.reward.clone().map(|rewards| rewards.0), &task)?;
         let probability = |p: f64| p > 0.0 && p <= 1.0;
+        let switch = (method.name, objective.dynamic_sampling);
+        let dynamic_sampling = self.dynamic_sampling(raw.dynamic_sampling.clone(), switch, prompts)?;
         Ok(Rl {
             training: self.training(&raw, 1e-6)?,
             task,
@@ -309,8 +325,13 @@ impl Checker<'_> {
             top_k: self.count("top_k", raw.top_k, 0, 0)? as usize,
             top_p: self.number("top_p", raw.top_p, 1.0, probability, "above 0 and at most 1")? as f32,
             updates_per_rollout: updates as usize,
+            epochs_per_rollout: epochs as usize,
+            routing_replay: raw.routing_replay.unwrap_or_default(),
             truncated: raw.truncated.unwrap_or_default(),
-            health: Checker { tree: self.tree, table: self.path("health") }.health(raw.health.unwrap_or_default())?,
+            dynamic_sampling,
+            curriculum: self.curriculum(raw.curriculum)?,
+            dynamic_temperature: self.dynamic_temperature(raw.dynamic_temperature)?,
+            health: self.within("health").health(raw.health.unwrap_or_default())?,
         })
     }
 

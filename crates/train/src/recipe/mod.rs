@@ -8,6 +8,7 @@
 //! recipe when read again.
 
 mod check;
+mod exploration;
 mod names;
 mod nearest;
 mod raw;
@@ -26,6 +27,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use exploration::{
+    Curriculum, Drop, DynamicSampling, DynamicTemperature, OnExhausted, RoutingReplay, Surplus, Switch,
+};
 pub use schema::json_schema;
 
 /// A checked recipe with every default filled in.
@@ -92,10 +96,20 @@ pub struct Rl {
     pub top_k: usize,
     /// Only the likeliest tokens that together reach this probability; in (0, 1].
     pub top_p: f32,
-    /// Optimiser steps per batch of rollouts; at most `prompts_per_step`.
+    /// Optimiser steps per pass over a batch of rollouts; at most `prompts_per_step`.
     pub updates_per_rollout: usize,
+    /// Passes over a batch of rollouts; positive.
+    pub epochs_per_rollout: usize,
+    /// Which experts the trainer uses.
+    pub routing_replay: RoutingReplay,
     /// What happens to completions that reach `max_new_tokens`.
     pub truncated: Truncated,
+    /// How groups that teach nothing are replaced, where the method wants it.
+    pub dynamic_sampling: Option<DynamicSampling>,
+    /// Prompts by difficulty.
+    pub curriculum: Option<Curriculum>,
+    /// A temperature that rises.
+    pub dynamic_temperature: Option<DynamicTemperature>,
     /// When the run is called unhealthy.
     pub health: Health,
 }
@@ -243,7 +257,7 @@ pub struct Checkpoint {
 /// Where the value of a key of a resolved recipe comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Dotted path of the key: `stage.1.steps`.
+    /// Dotted path of the key: `stage.1.steps` is that of the first stage.
     pub key: String,
     /// Its value, as TOML.
     pub value: String,
@@ -292,6 +306,13 @@ impl Recipe {
     }
 }
 
+impl Rl {
+    /// Optimiser steps per batch of rollouts.
+    pub fn updates(&self) -> usize {
+        self.updates_per_rollout * self.epochs_per_rollout
+    }
+}
+
 impl Stage {
     /// `sft` or `rl`.
     pub fn kind(&self) -> &'static str {
@@ -337,7 +358,7 @@ impl Stage {
     pub fn optimizer_steps(&self) -> u64 {
         match self {
             Stage::Sft(sft) => sft.training.steps,
-            Stage::Rl(rl) => rl.training.steps * rl.updates_per_rollout as u64,
+            Stage::Rl(rl) => rl.training.steps * rl.updates() as u64,
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
 use super::schema;
 
 /// A recipe: the whole of a run in one file. Paths are relative to the directory that the command is run in.
@@ -119,14 +120,32 @@ pub(super) struct RawStage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub top_p: Option<f64>,
-    /// (rl) Optimiser steps per batch of rollouts, each on an equal share of the prompts. Default 1: strictly on-policy.
+    /// (rl) Optimiser steps per pass over a batch of rollouts, each on an equal share of the prompts, drawn anew for each
+    /// pass. Default 1: strictly on-policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub updates_per_rollout: Option<u64>,
+    /// (rl) Passes over a batch of rollouts. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub epochs_per_rollout: Option<u64>,
+    /// (rl) Experts that the trainer of a mixture-of-experts model uses: its router's (`off`), those of its own pass before
+    /// the updates (`r2`), or the sampler's (`r3`). Default `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing_replay: Option<super::RoutingReplay>,
     /// (rl) What happens to completions that reach `max_new_tokens`: `penalise` scores them as they are, `mask` leaves
     /// them out of the loss. Default `penalise`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncated: Option<super::Truncated>,
+    /// (rl) Rounds, budget and left-overs of dynamic sampling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dynamic_sampling: Option<RawDynamicSampling>,
+    /// (rl) Prompts by difficulty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curriculum: Option<RawCurriculum>,
+    /// (rl) A temperature that rises when the reward has settled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dynamic_temperature: Option<RawDynamicTemperature>,
     /// (rl) When the run is called unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<RawHealth>,

@@ -24,7 +24,7 @@ pub(super) fn take(root: &mut Node, tree: &Tree) -> Result<Vec<Settings>> {
         for name in names::methods() {
             if let Some(node) = stage.take(name) {
                 let given = Overrides::deserialize(&node)
-                    .map_err(|refusal| refused(tree, refusal, &format!("stage.{at}.{name}")))?;
+                    .map_err(|refusal| refused(tree, refusal, &format!("stage.{}.{name}", at + 1)))?;
                 settings.push((name, given));
             }
         }

@@ -78,7 +78,7 @@ impl Checker<'_> {
         }
         let written = self.tree.get(&self.path("reward"));
         let is_list = matches!(written, Some(Node { value: tree::Value::List(_), .. }));
-        let key = |at: usize| if is_list { format!("reward.{at}") } else { "reward".to_string() };
+        let key = |at: usize| if is_list { format!("reward.{}", at + 1) } else { "reward".to_string() };
         let rewards: Vec<RewardChoice> = raw
             .into_iter()
             .enumerate()

@@ -57,12 +57,12 @@ fn defaults_are_filled_in_and_written_out() {
 fn overrides_reach_every_place() {
     let set = [
         "stage.rl.steps=3",
-        "stage.0.learning_rate = 1e-3",
+        "stage.1.learning_rate = 1e-3",
         "model=some/dir",
         "eval.every=5",
         "stage.rl.task.min_terms=4",
-        "stage.rl.reward.1.weight=2",
-        "stage.rl.reward.0=\"format\"",
+        "stage.rl.reward.2.weight=2",
+        "stage.rl.reward.1=\"format\"",
     ];
     let recipe = load(GOOD, &set).unwrap();
     assert_eq!(rl(&recipe).training.steps, 3);
@@ -79,6 +79,7 @@ fn overrides_are_refused_where_they_stand() {
     assert_eq!(at("steps"), "R005 --set:1 steps");
     assert_eq!(at("stage..steps=3"), "R005 --set:1 .");
     assert_eq!(at("stage.7.steps=3"), "R005 --set:1 7");
+    assert_eq!(at("stage.0.steps=3"), "R005 --set:1 0", "stages count from 1, as the plan prints them");
     assert_eq!(at("stage.rk.steps=3"), "R005 --set:1 rk");
     assert_eq!(at("seed.x=3"), "R005 --set:1 x");
     assert_eq!(at("stage.rl.steps=0"), "R006 --set:1 0");
@@ -184,7 +185,7 @@ fn every_method_resolves_and_reads_back() {
         let keys: std::collections::HashSet<String> = write::leaves(&recipe)
             .into_iter()
             .map(|(key, _)| {
-                key.replace("stage.0.", "stage.1.")
+                key.replace("stage.1.", "stage.2.")
                     .replace(".sft.", ".method.")
                     .replace(&format!(".{}.", method.name), ".method.")
             })
@@ -200,6 +201,6 @@ fn origins_name_the_line_the_override_or_the_default() {
     let (_, origins) = Recipe::load_with_origins(file.path(), &["stage.rl.steps=3".into()]).unwrap();
     let origin = |key: &str| origins.iter().find(|origin| origin.key == key).unwrap().origin.clone();
     assert_eq!(origin("seed"), format!("{}:2", file.path().display()));
-    assert_eq!(origin("stage.1.steps"), "--set stage.rl.steps=3");
+    assert_eq!(origin("stage.2.steps"), "--set stage.rl.steps=3");
     assert_eq!(origin("eval.prompts"), "default");
 }

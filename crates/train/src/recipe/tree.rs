@@ -53,7 +53,7 @@ impl Tree {
         Ok(Self { root, sources: vec![(path.to_path_buf(), text.to_string())] })
     }
 
-    /// Applies one `key.path=value`. Elements of a list are named by their index from 0 or, for stages, by their kind.
+    /// Applies one `key.path=value`. Elements of a list are named by their number from 1 or, for stages, by their kind.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let source = self.sources.len();
         self.sources.push((PathBuf::from(SET), assignment.to_string()));
@@ -116,7 +116,7 @@ impl Tree {
         Place::of_bytes(path, text, span.start, span.end, label)
     }
 
-    /// The node at a dotted path (`stage.1.steps`), where it was written.
+    /// The node at a dotted path (`stage.1.steps`, elements counted from 1), where it was written.
     pub fn get(&self, path: &str) -> Option<&Node> {
         path.split('.').filter(|name| !name.is_empty()).try_fold(&self.root, |node, name| node.child(name))
     }
@@ -158,7 +158,7 @@ impl Node {
     fn child(&self, name: &str) -> Option<&Node> {
         match &self.value {
             Value::Table(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, node)| node),
-            Value::List(nodes) => nodes.get(name.parse::<usize>().ok()?),
+            Value::List(nodes) => nodes.get(name.parse::<usize>().ok()?.checked_sub(1)?),
             _ => None,
         }
     }
@@ -210,13 +210,13 @@ fn insert(node: &mut Node, path: &[(String, Span)], value: Node, sources: &[(Pat
             let (count, kinds) = (nodes.len(), nodes.iter().map(kind_of).collect::<Vec<_>>());
             let mut named = (0..count).filter(|&at| kinds[at] == Some(name.as_str()));
             let at = match name.parse::<usize>() {
-                Ok(at) if at < count => at,
+                Ok(at) if (1..=count).contains(&at) => at - 1,
                 Err(_) => match (named.next(), named.next()) {
                     (Some(at), None) => at,
                     (Some(first), Some(second)) => {
                         return Err(Problem::new(Kind::Usage, "R005", format!("there are several `{name}`"))
-                            .at(place(span, format!("is it number {first} or {second}?")))
-                            .hint(format!("name it by its index from 0: `{first}`, `{second}`, …")));
+                            .at(place(span, format!("is it number {} or {}?", first + 1, second + 1)))
+                            .hint(format!("name it by its number: `{}`, `{}`, …", first + 1, second + 1)));
                     }
                     _ => return Err(no_element(name, place(span, "not here".into()), &kinds)),
                 },
@@ -243,11 +243,11 @@ fn kind_of(node: &Node) -> Option<&str> {
 
 fn no_element(name: &str, place: Place, kinds: &[Option<&str>]) -> Problem {
     let known: Vec<String> =
-        kinds.iter().enumerate().map(|(at, kind)| format!("`{at}` ({})", kind.unwrap_or("no kind"))).collect();
+        kinds.iter().enumerate().map(|(at, kind)| format!("`{}` ({})", at + 1, kind.unwrap_or("no kind"))).collect();
     let hint = if known.is_empty() { "the list is empty".into() } else { format!("there are {}", known.join(", ")) };
     Problem::new(Kind::Usage, "R005", format!("the list has no element `{name}`"))
         .at(place)
-        .why("elements are named by their index from 0 or, for stages, by their kind")
+        .why("elements are named by their number, counted from 1, or, for stages, by their kind")
         .hint(hint)
 }
 

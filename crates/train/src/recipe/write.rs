@@ -3,7 +3,9 @@
 use lapidary_algo::Objective;
 use serde_json::{Map, Value, json};
 
-use super::{Health, Recipe, RewardChoice, Rl, Stage, TaskChoice, Training};
+use super::{
+    Curriculum, DynamicSampling, DynamicTemperature, Health, Recipe, RewardChoice, Rl, Stage, TaskChoice, Training,
+};
 
 /// A table of the document: its header, its dotted path, and its keys in order.
 struct Section {
@@ -60,7 +62,7 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
         vec![("seed", json!(recipe.seed)), ("name", json!(recipe.name)), ("model", json!(recipe.model))],
     )];
     for (at, stage) in recipe.stages.iter().enumerate() {
-        let path = format!("stage.{at}");
+        let path = format!("stage.{}", at + 1);
         let mut entries = vec![("kind", json!(stage.kind())), ("task", task(stage.task()))];
         match stage {
             Stage::Sft(sft) => {
@@ -73,6 +75,7 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
                 training(&mut entries, &rl.training);
                 sections.push(Section::new("[[stage]]", path.clone(), entries));
                 sections.push(Section::objective(&rl.method, &path, &rl.objective));
+                exploration(&mut sections, &path, rl);
                 sections.push(Section::new("[stage.health]", format!("{path}.health"), health(&rl.health)));
             }
         }
@@ -109,8 +112,24 @@ fn rl_entries(entries: &mut Vec<(&'static str, Value)>, rl: &Rl) {
         ("top_k", json!(rl.top_k)),
         ("top_p", float32(rl.top_p)),
         ("updates_per_rollout", json!(rl.updates_per_rollout)),
+        ("epochs_per_rollout", json!(rl.epochs_per_rollout)),
+        ("routing_replay", json!(rl.routing_replay)),
         ("truncated", json!(rl.truncated)),
     ]);
+}
+
+/// The tables that a stage has only where they are switched on.
+fn exploration(sections: &mut Vec<Section>, path: &str, rl: &Rl) {
+    let tables = [
+        ("dynamic_sampling", rl.dynamic_sampling.as_ref().map(DynamicSampling::entries)),
+        ("curriculum", rl.curriculum.as_ref().map(Curriculum::entries)),
+        ("dynamic_temperature", rl.dynamic_temperature.as_ref().map(DynamicTemperature::entries)),
+    ];
+    for (name, entries) in tables {
+        if let Some(entries) = entries {
+            sections.push(Section::new(&format!("[stage.{name}]"), format!("{path}.{name}"), entries));
+        }
+    }
 }
 
 fn training(entries: &mut Vec<(&'static str, Value)>, training: &Training) {
@@ -157,7 +176,7 @@ fn reward(reward: &RewardChoice) -> Value {
 }
 
 /// A 32-bit float as the shortest decimal that gives it back, not as the 64-bit number nearest to it.
-fn float32(number: f32) -> Value {
+pub(super) fn float32(number: f32) -> Value {
     json!(number.to_string().parse::<f64>().unwrap_or(f64::from(number)))
 }
 

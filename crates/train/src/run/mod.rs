@@ -186,6 +186,9 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
     fn begin_stage(&mut self) -> Result<()> {
         self.model.engine.reset_optimizer();
         self.state.health = Default::default();
+        self.state.surplus = Vec::new();
+        self.state.curriculum = Default::default();
+        self.state.temperature = Default::default();
         self.state.reference = None;
         if self.recipe.stages[self.state.stage].objective().needs_reference() {
             let path = self.directory.reference(self.state.stage);

@@ -52,6 +52,53 @@ every = 3
 keep = 2
 "#;
 
+/// Everything that chooses what is learned from: dynamic sampling with groups held over, a curriculum that switches, a
+/// temperature that rises, several passes over the rollouts. The toy's answers differ in length and are never right, so a
+/// total reward above −0.1 (fewer than nine tokens) counts as right, and no temperature costs accuracy.
+pub const EXPLORING: &str = r#"
+seed = 5
+name = "exploring"
+model = "tiny"
+
+[[stage]]
+kind = "rl"
+method = "dapo"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+reward = [{ name = "length", max = 80 }]
+steps = 7
+prompts_per_step = 3
+samples_per_prompt = 4
+max_new_tokens = 40
+updates_per_rollout = 2
+epochs_per_rollout = 2
+learning_rate = 0.02
+
+[stage.dynamic_sampling]
+oversample = 2.0
+
+[stage.curriculum]
+pool = 10
+draws = 4
+hard_draws = 60
+right_from = -0.05
+switch = "step"
+switch_step = 4
+
+[stage.dynamic_temperature]
+grid = [0.9, 1.0, 1.1, 1.2]
+window = 3
+tolerance = 10.0
+prompts = 2
+samples = 2
+
+[eval]
+prompts = 0
+
+[checkpoint]
+every = 2
+keep = 2
+"#;
+
 pub fn recipe_of(text: &str) -> Recipe {
     Recipe::load_text(Path::new("toy.toml"), text, &[]).unwrap()
 }

@@ -1,0 +1,86 @@
+//! Rows: the sequences that a step learns from, with everything that is known of their tokens.
+
+use lapidary_core::{Ragged, Rollout, TokenBatch, TokenRole};
+
+use crate::draw::Step;
+use crate::recipe::Truncated;
+
+/// Sequences to learn from. Every ragged has the shape of the tokens.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) tokens: TokenBatch,
+    /// True at tokens that are trained; a row without any stays in the step's count of rows.
+    pub(crate) mask: Ragged<bool>,
+    /// What the sampler said; absent for demonstrations.
+    pub(crate) logp_rollout: Option<Ragged<f32>>,
+    /// What the trainer says at the weights before the step's updates; absent where the first update itself finds out.
+    pub(crate) logp_proximal: Option<Ragged<f32>>,
+    /// What the frozen reference says.
+    pub(crate) logp_reference: Option<Ragged<f32>>,
+    /// `[rows]`; empty for demonstrations.
+    pub(crate) advantages: Vec<f32>,
+    /// Whom to name when a number is not finite.
+    pub(crate) names: Vec<String>,
+}
+
+impl Rows {
+    /// The samples that a step has kept, in their order. Those without a verdict have no trained token.
+    pub(crate) fn of(step: &Step, truncated: Truncated) -> Self {
+        let mut rows = Rows::default();
+        let mut logp_rollout = Ragged::new();
+        for sampled in step.kept() {
+            let rollout = &sampled.rollout;
+            let own: Vec<bool> = rollout.roles.iter().map(|role| *role == TokenRole::Policy).collect();
+            let silent = sampled.verdict.value().is_none() || (truncated == Truncated::Mask && sampled.truncated());
+            rows.tokens.push(&rollout.tokens, &own, rollout.temperature);
+            rows.mask.push(own.iter().map(|own| *own && !silent));
+            logp_rollout.push(rollout.logp.iter().copied());
+            rows.names.push(format!("{}#{}", sampled.id, rollout.sample));
+        }
+        let rollouts: Vec<&Rollout> = step.kept().map(|sampled| &sampled.rollout).collect();
+        rows.tokens.support = supports(&rollouts);
+        rows.tokens.routing = routings(&rollouts);
+        rows.logp_rollout = Some(logp_rollout);
+        rows
+    }
+
+    /// The given rows, in the given order.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        let of = |ragged: &Option<Ragged<f32>>| ragged.as_ref().map(|ragged| ragged.select(rows.iter().copied()));
+        let advantages = if self.advantages.is_empty() {
+            Vec::new()
+        } else {
+            rows.iter().map(|&row| self.advantages[row]).collect()
+        };
+        Self {
+            tokens: self.tokens.select(rows),
+            mask: self.mask.select(rows.iter().copied()),
+            logp_rollout: of(&self.logp_rollout),
+            logp_proximal: of(&self.logp_proximal),
+            logp_reference: of(&self.logp_reference),
+            advantages,
+            names: rows.iter().map(|&row| self.names[row].clone()).collect(),
+        }
+    }
+}
+
+/// The ids that each token was drawn from; nothing where no rollout was cut.
+fn supports(rollouts: &[&Rollout]) -> Option<Ragged<u32>> {
+    rollouts.iter().any(|rollout| rollout.support.is_some()).then(|| {
+        let mut out = Ragged::new();
+        for rollout in rollouts {
+            match &rollout.support {
+                Some(support) => support.iter().for_each(|ids| out.push(ids.iter().copied())),
+                None => rollout.tokens.iter().for_each(|_| out.push([])),
+            }
+        }
+        out
+    })
+}
+
+/// The experts that the sampler used; nothing where they were not recorded. Either all rollouts have them or none.
+fn routings(rollouts: &[&Rollout]) -> Option<Ragged<u16>> {
+    let rows: Vec<&Vec<u16>> = rollouts.iter().filter_map(|rollout| rollout.routing.as_ref()).collect();
+    assert!(rows.is_empty() || rows.len() == rollouts.len(), "routing was recorded for some rollouts only");
+    (!rows.is_empty()).then(|| rows.into_iter().map(|row| row.iter().copied()).collect())
+}
