@@ -5,6 +5,7 @@
 //! the checkpoints that the field uses.
 
 pub mod hf;
+mod lora;
 mod model;
 // Kernels take their operands one by one: a struct per call would hide what is read and written.
 #[allow(clippy::too_many_arguments)]
@@ -12,6 +13,7 @@ pub mod native;
 
 use std::path::Path;
 
+pub use lora::{ALL_LINEAR, LoraConfig};
 pub use model::{Experts, Family, ModelConfig, RopeScaling, Router, TensorSpec};
 
 use lapidary_core::{Key, Ragged, Result, StopReason, TokenBatch, TokenGrads, TokenStats, Want};
@@ -150,7 +152,8 @@ pub trait Engine {
     /// tokens were produced since it was last called.
     fn sample(&self, requests: &[SampleRequest], progress: &(dyn Fn(usize) + Sync)) -> Result<Vec<Vec<Sample>>>;
 
-    /// Writes `config.json` and `model.safetensors` (f32, exact) as Hugging Face reads them into an existing directory.
+    /// Writes `config.json` and `model.safetensors` (f32, exact) as Hugging Face reads them into an existing directory. Of a model
+    /// with adapters only these and its heads: `adapter_config.json` and `adapter_model.safetensors` as PEFT reads them.
     fn save_model(&self, directory: &Path) -> Result<()>;
 
     /// Writes the optimiser's state into an existing directory.

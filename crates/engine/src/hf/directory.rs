@@ -86,7 +86,7 @@ fn no_weights(directory: &Path) -> Problem {
         (Some(gguf), _) => problem.hint(format!("to use the GGUF file, name it: `{}`", gguf.display())),
         (None, true) => problem
             .why("it is a PEFT adapter, which needs its base model")
-            .hint("merge it first: `model.merge_and_unload().save_pretrained(...)` in Python"),
+            .hint("give its base as the model and this directory as the adapter, or merge it: `lapidary merge DIRECTORY --out DIRECTORY`"),
         _ => problem.hint("name a directory that a model was saved into"),
     }
 }
@@ -113,7 +113,7 @@ fn is_pickle_name(path: &Path) -> bool {
         || name == "pytorch_model.bin.index.json"
 }
 
-fn pickle_refused(path: &Path) -> Problem {
+pub(super) fn pickle_refused(path: &Path) -> Problem {
     let command = "python -c 'from transformers import AutoModelForCausalLM as M; \
                    M.from_pretrained(\"DIRECTORY\").save_pretrained(\"NEW_DIRECTORY\", safe_serialization=True)'";
     Problem::new(Kind::Model, "M003", format!("`{}` is a Python pickle, which Lapidary does not read", path.display()))

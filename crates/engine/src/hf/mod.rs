@@ -13,6 +13,7 @@ mod experts;
 mod file;
 mod gguf;
 mod heads;
+mod peft;
 mod safetensors;
 mod save;
 
@@ -24,6 +25,8 @@ use serde_json::Value;
 use crate::{ModelConfig, TensorSpec};
 pub use config::config_json;
 pub(crate) use heads::describe as describe_heads;
+pub use peft::AdapterCheckpoint;
+pub(crate) use peft::{adapter_json, save_adapter};
 pub use save::save;
 
 /// A model on disk whose configuration and tensor list have been checked.

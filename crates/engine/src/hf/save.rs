@@ -8,7 +8,7 @@ use lapidary_core::{Problem, Result};
 use serde_json::{Map, Value, json};
 
 use super::config::{self, ConfigSource};
-use crate::{ModelConfig, TensorSpec};
+use crate::TensorSpec;
 
 /// Values converted to bytes at once.
 const CHUNK: usize = 1 << 16;
@@ -36,7 +36,7 @@ pub fn save(
 ) -> Result<()> {
     let config_path = directory.join("config.json");
     let config = config::parse(&ConfigSource { path: &config_path, text: "", json: config_json })?;
-    write_whole(&directory.join("model.safetensors"), |file| write_tensors(file, &config, tensors))?;
+    write_whole(&directory.join("model.safetensors"), |file| write_tensors(file, &config.tensors(), tensors))?;
     let generation = generation_config.cloned().unwrap_or_else(|| generation_json(config_json));
     write_json(&directory.join("generation_config.json"), &generation)?;
     write_json(&config_path, &as_f32(config_json))?;
@@ -65,7 +65,7 @@ fn as_f32(config_json: &Value) -> Value {
     out
 }
 
-fn write_json(path: &Path, json: &Value) -> Result<()> {
+pub(super) fn write_json(path: &Path, json: &Value) -> Result<()> {
     write_whole(path, |file| writeln!(file, "{json:#}"))
 }
 
@@ -89,7 +89,7 @@ fn write_whole(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> std::io
 }
 
 /// A rename is on the disk only when its directory is.
-fn sync_directory(directory: &Path) -> Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> Result<()> {
     if cfg!(unix) {
         let synced = File::open(directory).and_then(|file| file.sync_all());
         synced.map_err(|error| Problem::io("write", directory, &error))?;
@@ -97,13 +97,18 @@ fn sync_directory(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes these tensors, in this order, as one safetensors file.
+pub(super) fn write_tensors_file(path: &Path, tensors: Vec<(TensorSpec, Vec<f32>)>) -> Result<()> {
+    let specs: Vec<TensorSpec> = tensors.iter().map(|(spec, _)| spec.clone()).collect();
+    write_whole(path, |file| write_tensors(file, &specs, tensors))
+}
+
 fn write_tensors(
     file: &mut BufWriter<&File>,
-    config: &ModelConfig,
+    specs: &[TensorSpec],
     tensors: impl IntoIterator<Item = (TensorSpec, Vec<f32>)>,
 ) -> std::io::Result<()> {
-    let specs = config.tensors();
-    let (header, starts) = header(&specs);
+    let (header, starts) = header(specs);
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
     let data_start = (size_of::<u64>() + header.len()) as u64;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::adapter::AdapterInputs;
 use super::attention::{grow, keys_len};
 use super::experts::ExpertsWork;
 use super::gemm::{linear, linear_gradient, pack_row, packed_rows_len};
@@ -42,6 +43,10 @@ impl Gradient {
 
     /// Adds what was kept apart: the tied rows in the order of token ids, then the reward head's part.
     pub fn merge(&mut self, layout: &Layout) {
+        if layout.learned.start > 0 {
+            assert!(self.tied_rows.is_empty() && self.reward_norm.is_empty(), "nothing flows into what is frozen");
+            return;
+        }
         for (at, value) in layout.norm.at.clone().zip(std::mem::take(&mut self.reward_norm)) {
             self.flat[at] += value;
         }
@@ -109,6 +114,38 @@ pub(super) struct Product<'a> {
     pub outputs: &'a [f32],
 }
 
+/// The gradient of a matrix, or of one that adapts it: as [`Product`], where the derivative of its outputs is a part of rows
+/// of `stride` values that begins at `first`.
+struct Sum<'a> {
+    rows: usize,
+    matrix: &'a Matrix,
+    inputs: &'a [f32],
+    outputs: &'a [f32],
+    stride: usize,
+    first: usize,
+}
+
+impl<'a> Sum<'a> {
+    fn of(product: &Product<'a>) -> Self {
+        let &Product { rows, matrix, inputs, outputs } = product;
+        Self { rows, matrix, inputs, outputs, stride: matrix.outputs, first: 0 }
+    }
+
+    /// The gradients of A and of every B.
+    fn of_adapter(product: &Product<'a>, kept: &'a AdapterInputs<'a>) -> Vec<Self> {
+        let whole = Self::of(product);
+        let a = &kept.adapter.a;
+        let mut out = vec![Self { matrix: a, outputs: &kept.d_down, stride: a.outputs, ..Self::of(product) }];
+        out.extend(kept.adapter.modules.iter().zip(&kept.downs).map(|(module, inputs)| Self {
+            matrix: &module.b,
+            inputs,
+            first: module.first,
+            ..Self { ..whole }
+        }));
+        out
+    }
+}
+
 /// The gradient of a vector of weights: `Σ rows x·z·factor` (norm) or `Σ rows x` (bias).
 pub(super) struct Columns<'a> {
     pub rows: usize,
@@ -148,6 +185,7 @@ impl Net<'_> {
             self.backward_layer(threads, l, rows, &tape.layers[l], transposed, work, gradient);
         }
         match &self.layout.embedding {
+            _ if self.layout.learned.start > 0 => {}
             Some(table) => {
                 let table = &mut gradient[table.at.clone()];
                 for (line, &id) in work.d_stream.chunks_exact(h).zip(&rows.tokens) {
@@ -233,6 +271,7 @@ impl Net<'_> {
                 threads,
                 &[Product { rows: m, matrix: head, inputs: packed, outputs: logits }],
                 &[Columns { rows: m, vector: &self.layout.norm, x: d_norm, z: Some((&xs, &factors)) }],
+                transposed,
                 gradient,
             );
         }
@@ -283,6 +322,9 @@ impl Net<'_> {
     ) {
         let packed = &transposed[matrix.transposed.clone()];
         linear(self.isa, rows, dy, dy_stride, packed, matrix.outputs, dx, dx_stride, accumulate);
+        if let Some(adapter) = matrix.adapter.as_deref() {
+            self.adapt_back(adapter, transposed, rows, dy, dy_stride, dx, dx_stride);
+        }
     }
 
     /// Adds the derivatives of targets to the rows of the stream that predict them, in the order of targets: rows that share a
@@ -420,7 +462,7 @@ impl Net<'_> {
         if let Some(bias) = &layer.output_bias {
             columns.push(Columns { rows: n, vector: bias, x: &work.d_middle, z: None });
         }
-        self.weight_gradients(threads, &products, &columns, gradient);
+        self.weight_gradients(threads, &products, &columns, transposed, gradient);
     }
 
     /// Through the down projection and the gate of a block of rows: `d_hidden` = downᵀ·dx, `d_gate_up`, and `hidden` again.
@@ -565,10 +607,13 @@ impl Net<'_> {
             unsafe {
                 let d_line = d_qkv.part(from * width..to * width);
                 self.backward_head_norms(layer, tape, from, d_line);
-                let dy = d_norm.part(from * h..to * h);
-                self.project_back(&layer.qkv, transposed, m, d_line, width, dy, h, false);
                 let x = &tape.x[from * h..to * h];
                 self.pack_normed(n, from, &layer.norm1, x, &tape.factors1[from..to], packed);
+                if layer.qkv.transposed.is_empty() {
+                    return;
+                }
+                let dy = d_norm.part(from * h..to * h);
+                self.project_back(&layer.qkv, transposed, m, d_line, width, dy, h, false);
                 let dx = d_stream.part(from * h..to * h);
                 dx.copy_from_slice(&d_middle[from * h..to * h]);
                 for i in 0..m {
@@ -584,7 +629,7 @@ impl Net<'_> {
         }
         let inputs = &work.packed_a[..packed_rows_len(n, self.c.hidden)];
         let product = Product { rows: n, matrix: &layer.qkv, inputs, outputs: &work.d_qkv[..n * width] };
-        self.weight_gradients(threads, &[product], &columns, gradient);
+        self.weight_gradients(threads, &[product], &columns, transposed, gradient);
     }
 
     /// `dw += Σ d·raw·factor` over tokens and heads, for the q and k norms of Qwen3.
@@ -593,7 +638,8 @@ impl Net<'_> {
         let (d, heads, kv_heads) = (self.c.head_width, self.c.heads, self.c.kv_heads);
         let (kept, all) = (self.w.q + self.w.kv, heads + kv_heads);
         for (vector, first, count, at) in [(q, 0, heads, 0), (k, heads, kv_heads, self.w.q)] {
-            let gradient = &mut gradient[vector.at.clone()];
+            let Some(at_gradient) = self.layout.learned_at(&vector.at) else { return };
+            let gradient = &mut gradient[at_gradient];
             for (t, line) in d_qkv.chunks_exact(self.w.qkv).enumerate() {
                 for head in 0..count {
                     let factor = tape.qk_factors[t * all + first + head];
@@ -640,46 +686,66 @@ impl Net<'_> {
         }
     }
 
-    /// Gradients of matrices and vectors over their rows, split over threads by outputs.
+    /// Gradients of matrices, their adapters and vectors over their rows, split over threads by outputs. What is frozen has none.
     pub(super) fn weight_gradients(
         &self,
         threads: &Threads,
         products: &[Product<'_>],
         columns: &[Columns<'_>],
+        transposed: &[f32],
         gradient: &mut [f32],
     ) {
+        let adapted = |product: &Product<'_>| product.matrix.adapter.is_some();
+        let kept: Vec<(&Product<'_>, AdapterInputs<'_>)> = products
+            .iter()
+            .filter(|product| adapted(product))
+            .filter_map(|product| {
+                let adapter = product.matrix.adapter.as_deref()?;
+                Some((product, self.adapter_inputs(threads, adapter, product, transposed)))
+            })
+            .collect();
+        let mut sums: Vec<Sum<'_>> = products.iter().map(Sum::of).collect();
+        sums.extend(kept.iter().flat_map(|(product, inputs)| Sum::of_adapter(product, inputs)));
         let mut tasks = Vec::new();
-        for (index, product) in products.iter().enumerate() {
-            let panels = product.matrix.outputs / LANES;
-            tasks.extend((0..panels).step_by(PANELS).map(|p| (index, p, PANELS.min(panels - p))));
+        for sum in &sums {
+            if let Some(at) = self.layout.learned_at(&sum.matrix.at) {
+                let panels = sum.matrix.outputs / LANES;
+                tasks.extend((0..panels).step_by(PANELS).map(|p| (sum, at.start, p, PANELS.min(panels - p))));
+            }
         }
+        let vectors: Vec<_> = columns.iter().filter_map(|c| Some((c, self.layout.learned_at(&c.vector.at)?))).collect();
         let gradient = Shared::new(gradient);
-        threads.each(tasks.len() + columns.len(), |task| {
-            if let Some(&(index, panel, count)) = tasks.get(task) {
-                let &Product { rows, matrix, inputs, outputs } = &products[index];
-                let at = matrix.at.start + panel * matrix.inputs * LANES;
+        threads.each(tasks.len() + vectors.len(), |task| {
+            if let Some(&(sum, start, panel, count)) = tasks.get(task) {
+                let inputs = sum.matrix.inputs;
+                let at = start + panel * inputs * LANES;
                 // SAFETY: tasks are disjoint panels.
-                let out = unsafe { gradient.part(at..at + count * matrix.inputs * LANES) };
-                linear_gradient(self.isa, rows, inputs, matrix.inputs, outputs, matrix.outputs, panel * LANES, out);
+                let out = unsafe { gradient.part(at..at + count * inputs * LANES) };
+                let first = sum.first + panel * LANES;
+                linear_gradient(self.isa, sum.rows, sum.inputs, inputs, sum.outputs, sum.stride, first, out);
             } else {
-                let column = &columns[task - tasks.len()];
-                let n = column.vector.at.len();
+                let (column, at) = &vectors[task - tasks.len()];
                 // SAFETY: every vector is one task.
-                let out = unsafe { gradient.part(column.vector.at.clone()) };
-                for i in 0..column.rows {
-                    let x = &column.x[i * n..][..n];
-                    // SAFETY: all rows hold n values.
-                    unsafe {
-                        match column.z {
-                            Some((z, factors)) => {
-                                let z = z[i * n..][..n].as_ptr();
-                                row::add_product(self.isa, n, x.as_ptr(), z, factors[i], out.as_mut_ptr());
-                            }
-                            None => row::add(self.isa, n, x.as_ptr(), out.as_mut_ptr()),
-                        }
-                    }
-                }
+                let out = unsafe { gradient.part(at.clone()) };
+                self.vector_gradient(column, out);
             }
         });
+    }
+
+    fn vector_gradient(&self, column: &Columns<'_>, out: &mut [f32]) {
+        let n = out.len();
+        for i in 0..column.rows {
+            let x = &column.x[i * n..][..n];
+            // SAFETY: all rows hold n values.
+            unsafe {
+                match column.z {
+                    Some((z, factors)) => {
+                        let z = z[i * n..][..n].as_ptr();
+                        row::add_product(self.isa, n, x.as_ptr(), z, factors[i], out.as_mut_ptr());
+                    }
+                    None => row::add(self.isa, n, x.as_ptr(), out.as_mut_ptr()),
+                }
+            }
+        }
     }
 }

@@ -197,7 +197,7 @@ impl Net<'_> {
             products.push(Product { rows, matrix: gate_up, inputs, outputs });
         }
         debug_assert_eq!(routes.order.len(), n * k);
-        self.weight_gradients(threads, &products, &[], gradient);
+        self.weight_gradients(threads, &products, &[], transposed, gradient);
     }
 
     /// Every expert's part: derivatives of its weight for each row, of its inputs, and the operands of its gradient.

@@ -308,6 +308,13 @@ pub(crate) unsafe fn pack_row(m: usize, row: usize, x: &[f32], out: *mut f32) {
     }
 }
 
+/// A row that [`pack_row`] laid out, back as it was.
+pub(crate) fn unpack_row(m: usize, row: usize, packed: &[f32], x: &mut [f32]) {
+    for (tile, part) in x.chunks_mut(ROWS).enumerate() {
+        part.copy_from_slice(&packed[(tile * m + row) * ROWS..][..part.len()]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! share the bits of the trunk: a value does not depend on batch, threads or micro-batches.
 
 use super::backward::{Gradient, Target};
-use super::layout::{Layout, Slot, Vector};
+use super::layout::{Slot, Vector};
 use super::net::Net;
 use super::tape::Targets;
 use super::{Native, row};
@@ -62,13 +62,15 @@ impl Net<'_> {
     /// Adds the gradient of the value head: one chain over the targets in order.
     pub fn value_gradient(&self, targets: &Targets<'_>, answers: &[Target], stream: &[f32], gradient: &mut [f32]) {
         let Some(head) = &self.layout.value else { return };
+        let of = |vector: &Vector| self.layout.learned_at(&vector.at);
+        let (Some(weight_at), Some(bias_at)) = (of(&head.weight), of(&head.bias)) else { return };
         let h = self.w.hidden;
         let mut y = vec![0.0; h];
         for (&source, answer) in targets.source.iter().zip(answers).filter(|(_, answer)| answer.value != 0.0) {
             self.final_norm(&stream[source * h..][..h], &mut y);
-            let weight = &mut gradient[head.weight.at.clone()];
+            let weight = &mut gradient[weight_at.clone()];
             weight.iter_mut().zip(&y).for_each(|(g, y)| *g += answer.value * y);
-            gradient[head.bias.at.start] += answer.value;
+            gradient[bias_at.start] += answer.value;
         }
     }
 
@@ -82,8 +84,10 @@ impl Net<'_> {
         gradient: &mut Gradient,
     ) {
         let Some(head) = &self.layout.reward else { return };
+        let Some(weight_at) = self.layout.learned_at(&head.at) else { return };
         let h = self.w.hidden;
-        gradient.reward_norm.resize(h, 0.0);
+        let norm_learns = self.layout.learned_at(&self.layout.norm.at).is_some();
+        gradient.reward_norm.resize(if norm_learns { h } else { 0 }, 0.0);
         let (mut y, mut dy) = (vec![0.0; h], vec![0.0; h]);
         for (last, &slope) in lasts.iter().zip(slopes).filter(|(_, slope)| **slope != 0.0) {
             let Some(last) = *last else { continue };
@@ -94,7 +98,7 @@ impl Net<'_> {
             for ((g, x), dy) in gradient.reward_norm.iter_mut().zip(x).zip(&dy) {
                 *g += dy * x * factor;
             }
-            let weight = &mut gradient.flat[head.at.clone()];
+            let weight = &mut gradient.flat[weight_at.clone()];
             weight.iter_mut().zip(&y).for_each(|(g, y)| *g += slope * y);
         }
     }
@@ -138,7 +142,7 @@ impl Native {
     /// Does nothing where there is one. The optimiser starts anew.
     pub fn add_value_head(&mut self) {
         if !self.config.value_head {
-            self.with_heads(ModelConfig { value_head: true, ..self.config.clone() });
+            self.rebuild(ModelConfig { value_head: true, ..self.config.clone() }, self.lora.clone());
         }
     }
 
@@ -150,13 +154,13 @@ impl Native {
         if self.config.reward_head {
             return;
         }
-        self.with_heads(ModelConfig { reward_head: true, ..self.config.clone() });
+        self.rebuild(ModelConfig { reward_head: true, ..self.config.clone() }, self.lora.clone());
         let key = Key::new(seed, Purpose::Initialise).at_name("score.weight");
         let deviation = 1.0 / ((self.config.hidden + 1) as f64).sqrt();
         let values: Vec<f32> =
             (0..self.config.hidden as u64).map(|i| (key.at(i).normal() * deviation) as f32).collect();
         if let Some(slot @ Slot::Table(head)) = self.layout.reward.as_ref().map(Slot::Table) {
-            slot.write(&mut self.flat, &head.parts[0], &values);
+            slot.write(&mut self.flat, 0, &head.parts[0], &values);
         }
     }
 
@@ -167,23 +171,7 @@ impl Native {
     /// Where the model has no reward head: it would have no head at all.
     pub fn drop_language_head(&mut self) {
         assert!(self.config.reward_head, "a model without any head answers nothing");
-        self.with_heads(ModelConfig { language_head: false, tied: true, ..self.config.clone() });
-    }
-
-    /// Takes another set of heads; weights that both have are kept, new ones are 0.
-    fn with_heads(&mut self, config: ModelConfig) {
-        let layout = Layout::of(&config);
-        let mut flat = vec![0.0; layout.len];
-        let lengths: std::collections::HashMap<String, usize> =
-            self.config.tensors().into_iter().map(|spec| (spec.name, spec.shape.iter().product())).collect();
-        for slot in layout.slots() {
-            for part in slot.parts() {
-                if let Some(len) = lengths.get(&part.name) {
-                    slot.write(&mut flat, part, &self.tensor(&self.flat, &part.name, *len));
-                }
-            }
-        }
-        crate::hf::describe_heads(&mut self.raw_config, &config);
-        (self.config, self.layout, self.flat, self.learning) = (config, layout, flat, None);
+        let config = ModelConfig { language_head: false, tied: true, ..self.config.clone() };
+        self.rebuild(config, self.lora.clone());
     }
 }

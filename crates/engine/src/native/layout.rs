@@ -5,6 +5,9 @@ use std::ops::Range;
 use super::simd::{LANES, padded};
 use crate::{Experts, ModelConfig, Router};
 
+/// What PEFT puts before the name of a module.
+pub(crate) const PEFT_PREFIX: &str = "base_model.model.";
+
 /// A vector (norm weight, bias), padded with zeros to whole lanes.
 #[derive(Clone, Debug)]
 pub(crate) struct Vector {
@@ -29,8 +32,38 @@ pub(crate) struct Matrix {
     pub outputs: usize,
     pub inputs: usize,
     pub parts: Vec<Part>,
-    /// Where the transposed packing `[inputs/16][outputs][16]` lives in the second array.
+    /// Where the transposed packing `[inputs/16][outputs][16]` lives in the second array; empty where no derivative flows back
+    /// through the matrix.
     pub transposed: Range<usize>,
+    pub adapter: Option<Box<Adapter>>,
+}
+
+/// The adapters of the parts of a matrix.
+#[derive(Clone, Debug)]
+pub(crate) struct Adapter {
+    /// The A of every module under one another, each padded to whole panels.
+    pub a: Matrix,
+    pub modules: Vec<Module>,
+    pub scale: f32,
+}
+
+/// One adapted part of a matrix.
+#[derive(Clone, Debug)]
+pub(crate) struct Module {
+    pub b: Matrix,
+    /// Its first output of the adapted matrix.
+    pub first: usize,
+    /// Its first output of A.
+    pub at: usize,
+}
+
+/// Which modules have adapters.
+#[derive(Clone, Debug)]
+pub(crate) struct Adapted {
+    pub rank: usize,
+    pub scale: f32,
+    /// Names of modules, as `model.layers.0.self_attn.q_proj`.
+    pub modules: std::collections::HashSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -93,8 +126,8 @@ pub(crate) struct Layout {
     pub reward: Option<Vector>,
     /// Length of the flat array.
     pub len: usize,
-    /// How much of it learns; buffers lie behind.
-    pub learned: usize,
+    /// What learns: everything up to the buffers, or only heads and adapters where there are adapters.
+    pub learned: Range<usize>,
     /// Length of the array of transposed matrices.
     pub transposed_len: usize,
 }
@@ -140,9 +173,12 @@ impl Widths {
     }
 }
 
+#[derive(Default)]
 struct Builder {
     at: usize,
     transposed: usize,
+    /// Whether the next matrices send no derivative back.
+    one_way: bool,
 }
 
 impl Builder {
@@ -168,9 +204,34 @@ impl Builder {
             parts.push(Part { name, first: outputs, rows });
             outputs += padded(rows);
         }
-        let transposed = self.transposed..self.transposed + padded(inputs) * outputs;
+        let transposed = self.transposed..self.transposed + if self.one_way { 0 } else { padded(inputs) * outputs };
         self.transposed = transposed.end;
-        Matrix { at: self.take(outputs * inputs), outputs, inputs, parts, transposed }
+        Matrix { at: self.take(outputs * inputs), outputs, inputs, parts, transposed, adapter: None }
+    }
+
+    /// Gives a matrix the adapters of its parts.
+    fn adapt(&mut self, matrix: &mut Matrix, adapted: &Adapted) {
+        let module =
+            |part: &&Part| part.name.strip_suffix(".weight").is_some_and(|name| adapted.modules.contains(name));
+        let parts: Vec<&Part> = matrix.parts.iter().filter(module).collect();
+        if parts.is_empty() {
+            return;
+        }
+        let name = |part: &Part, which: &str| {
+            let module = part.name.trim_end_matches(".weight");
+            format!("{PEFT_PREFIX}{module}.lora_{which}.weight")
+        };
+        self.one_way = matrix.transposed.is_empty();
+        let a = self.matrix(matrix.inputs, parts.iter().map(|part| (name(part, "A"), adapted.rank)).collect());
+        self.one_way = false;
+        let firsts: Vec<usize> = a.parts.iter().map(|part| part.first).collect();
+        let modules = parts.iter().zip(firsts).map(|(part, at)| Module {
+            b: self.matrix(adapted.rank, vec![(name(part, "B"), part.rows)]),
+            first: part.first,
+            at,
+        });
+        let modules = modules.collect();
+        matrix.adapter = Some(Box::new(Adapter { a, modules, scale: adapted.scale }));
     }
 
     /// The feed-forward whose tensors are called `at.gate_proj.weight` and so on.
@@ -199,8 +260,9 @@ impl Builder {
 }
 
 impl Layout {
-    pub fn of(c: &ModelConfig) -> Self {
-        let mut b = Builder { at: 0, transposed: 0 };
+    /// With `adapted`, heads and adapters alone learn.
+    pub fn of(c: &ModelConfig, adapted: Option<&Adapted>) -> Self {
+        let mut b = Builder::default();
         let (q, kv) = (c.heads * c.head_width, c.kv_heads * c.head_width);
         let hidden = padded(c.hidden);
         let embedding = (!c.tied).then(|| Vector {
@@ -211,16 +273,16 @@ impl Layout {
         let mut layers: Vec<LayerLayout> = (0..c.layers)
             .map(|l| {
                 let at = |rest: &str| format!("model.layers.{l}.{rest}");
+                let norm1 = b.vector(at("input_layernorm.weight"), c.hidden);
+                // Below the first projection is nothing that learns, if the embedding does not.
+                b.one_way = adapted.is_some() && l == 0;
+                let names = [("q", q), ("k", kv), ("v", kv)];
+                let names = names.map(|(name, rows)| (at(&format!("self_attn.{name}_proj.weight")), rows));
+                let qkv = b.matrix(c.hidden, names.into());
+                b.one_way = false;
                 LayerLayout {
-                    norm1: b.vector(at("input_layernorm.weight"), c.hidden),
-                    qkv: b.matrix(
-                        c.hidden,
-                        vec![
-                            (at("self_attn.q_proj.weight"), q),
-                            (at("self_attn.k_proj.weight"), kv),
-                            (at("self_attn.v_proj.weight"), kv),
-                        ],
-                    ),
+                    norm1,
+                    qkv,
                     qkv_bias: c.qkv_bias.then(|| Vector {
                         at: b.take(padded(q) + 2 * padded(kv)),
                         parts: vec![
@@ -248,12 +310,18 @@ impl Layout {
         let norm = b.vector("model.norm.weight".into(), c.hidden);
         let head_name = if c.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
         let head = b.matrix(c.hidden, vec![(head_name.into(), c.vocabulary)]);
+        let heads = b.at;
         let value = c.value_head.then(|| ValueHead {
             weight: b.row("value_head.weight", c.hidden),
             bias: b.vector("value_head.bias".into(), 1),
         });
         let reward = c.reward_head.then(|| b.row("score.weight", c.hidden));
-        let learned = b.at;
+        if let Some(adapted) = adapted {
+            for matrix in layers.iter_mut().flat_map(LayerLayout::projections_mut) {
+                b.adapt(matrix, adapted);
+            }
+        }
+        let learned = if adapted.is_some() { heads } else { 0 }..b.at;
         for layer in &mut layers {
             if let FeedForward::Experts(e) = &mut layer.feed_forward
                 && let Some(correction) = &mut e.correction
@@ -285,8 +353,23 @@ impl Layout {
             out.push(Slot::Vector(&value.bias));
         }
         out.extend(self.reward.as_ref().map(Slot::Table));
+        out.extend(self.adapters().flat_map(|adapter| {
+            let bs = adapter.modules.iter().map(|module| &module.b);
+            std::iter::once(&adapter.a).chain(bs).map(Slot::Matrix)
+        }));
         out.extend(self.corrections().map(Slot::Buffer));
         out
+    }
+
+    /// All adapters, in the order of the flat array.
+    pub fn adapters(&self) -> impl Iterator<Item = &Adapter> {
+        self.layers.iter().flat_map(LayerLayout::projections).filter_map(|matrix| matrix.adapter.as_deref())
+    }
+
+    /// Where something lies in the arrays of what learns (gradient, moments); `None` for what is frozen or a buffer.
+    pub fn learned_at(&self, at: &Range<usize>) -> Option<Range<usize>> {
+        let first = self.learned.start;
+        (at.start >= first && at.end <= self.learned.end).then(|| at.start - first..at.end - first)
     }
 
     fn corrections(&self) -> impl Iterator<Item = &Vector> {
@@ -294,6 +377,27 @@ impl Layout {
             FeedForward::Dense(_) => None,
             FeedForward::Experts(e) => e.correction.as_ref(),
         })
+    }
+}
+
+impl LayerLayout {
+    /// The matrices that can have adapters: not those of routers and routed experts.
+    fn projections(&self) -> Vec<&Matrix> {
+        let gated = match &self.feed_forward {
+            FeedForward::Dense(gated) => Some(gated),
+            FeedForward::Experts(experts) => experts.shared.as_ref(),
+        };
+        let gated = gated.into_iter().flat_map(|g| [&g.gate_up, &g.down]);
+        [&self.qkv, &self.output].into_iter().chain(gated).collect()
+    }
+
+    fn projections_mut(&mut self) -> Vec<&mut Matrix> {
+        let gated = match &mut self.feed_forward {
+            FeedForward::Dense(gated) => Some(gated),
+            FeedForward::Experts(experts) => experts.shared.as_mut(),
+        };
+        let gated = gated.into_iter().flat_map(|g| [&mut g.gate_up, &mut g.down]);
+        [&mut self.qkv, &mut self.output].into_iter().chain(gated).collect()
     }
 }
 
@@ -321,7 +425,7 @@ pub(crate) enum Slot<'a> {
     Buffer(&'a Vector),
 }
 
-impl Slot<'_> {
+impl<'a> Slot<'a> {
     pub fn range(&self) -> Range<usize> {
         match self {
             Slot::Table(v) | Slot::Vector(v) | Slot::Buffer(v) => v.at.clone(),
@@ -334,22 +438,22 @@ impl Slot<'_> {
         !matches!(self, Slot::Vector(_) | Slot::Buffer(_))
     }
 
-    pub fn parts(&self) -> &[Part] {
+    pub fn parts(&self) -> &'a [Part] {
         match self {
             Slot::Table(v) | Slot::Vector(v) | Slot::Buffer(v) => &v.parts,
             Slot::Matrix(m) => &m.parts,
         }
     }
 
-    /// Copies a checkpoint's tensor (row-major, `values`) into the flat array.
-    pub fn write(&self, flat: &mut [f32], part: &Part, values: &[f32]) {
-        self.each(part, values.len(), |at, index| flat[at] = values[index]);
+    /// Copies a checkpoint's tensor (row-major, `values`) into the flat array, or into one that holds its part from `origin` on.
+    pub fn write(&self, flat: &mut [f32], origin: usize, part: &Part, values: &[f32]) {
+        self.each(part, values.len(), |at, index| flat[at - origin] = values[index]);
     }
 
-    /// The tensor of the checkpoint, row-major, out of the flat array.
-    pub fn read(&self, flat: &[f32], part: &Part, len: usize) -> Vec<f32> {
+    /// The tensor of the checkpoint, row-major, out of the flat array, or of one that holds its part from `origin` on.
+    pub fn read(&self, flat: &[f32], origin: usize, part: &Part, len: usize) -> Vec<f32> {
         let mut values = vec![0.0; len];
-        self.each(part, len, |at, index| values[index] = flat[at]);
+        self.each(part, len, |at, index| values[index] = flat[at - origin]);
         values
     }
 
@@ -438,7 +542,7 @@ mod tests {
         for (tied, heads, experts) in [(false, false, None), (true, true, None), (false, true, Some(experts))] {
             let output_bias = experts.is_some();
             let c = ModelConfig { tied, output_bias, experts, value_head: heads, reward_head: heads, ..odd() };
-            let layout = Layout::of(&c);
+            let layout = Layout::of(&c, None);
             let mut flat = vec![f32::NAN; layout.len];
             let specs = c.tensors();
             let mut written = 0;
@@ -447,8 +551,8 @@ mod tests {
                     let spec = specs.iter().find(|s| s.name == part.name).unwrap();
                     let len = spec.shape.iter().product();
                     let values: Vec<f32> = (0..len).map(|i| (written + i) as f32).collect();
-                    slot.write(&mut flat, part, &values);
-                    assert_eq!(slot.read(&flat, part, len), values, "{}", spec.name);
+                    slot.write(&mut flat, 0, part, &values);
+                    assert_eq!(slot.read(&flat, 0, part, len), values, "{}", spec.name);
                     written += len;
                 }
             }
@@ -459,7 +563,7 @@ mod tests {
 
     #[test]
     fn the_transposed_packing_holds_the_same_matrix() {
-        let layout = Layout::of(&odd());
+        let layout = Layout::of(&odd(), None);
         let FeedForward::Dense(Gated { gate_up: m, .. }) = &layout.layers[0].feed_forward else { unreachable!() };
         let flat: Vec<f32> = (0..m.at.len()).map(|i| i as f32).collect();
         let panels = padded(m.inputs) / LANES;

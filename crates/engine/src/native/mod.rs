@@ -4,6 +4,7 @@
 //! data alone. Hence: sampler, scorer and trainer give the same bits for a token, whatever the batch, the threads, or the
 //! split between prompt and completion; and the accumulated gradient is the same bits however micro-batches are cut.
 
+mod adapter;
 mod attention;
 mod backward;
 mod choose;
@@ -12,6 +13,7 @@ mod gemm;
 mod heads;
 mod layout;
 mod logits;
+mod lora;
 mod net;
 mod optimizer;
 mod rope;
@@ -28,10 +30,10 @@ mod threads;
 mod tests;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::hf::Checkpoint;
+use crate::hf::{AdapterCheckpoint, Checkpoint};
 use crate::{Engine, ModelConfig, Sample, SampleRequest, TensorSpec, Update, UpdateStats};
 use backward::{Answers, Gradient, KEPT_LOGITS_BYTES, Work};
 use lapidary_core::{Key, Kind, Problem, Purpose, Result, TokenBatch, TokenGrads, TokenStats, Want};
@@ -69,6 +71,9 @@ pub struct Native {
     /// Buffers of scoring, lent to one caller at a time.
     scoring: Mutex<Tape>,
     learning: Option<Box<Learning>>,
+    lora: Option<lora::Lora>,
+    /// Where the weights were read from, for adapters to name.
+    base: Option<PathBuf>,
 }
 
 /// What only training needs; made at the first `accumulate`.
@@ -79,17 +84,23 @@ struct Learning {
     moments: [Vec<f32>; 2],
     /// Optimiser steps since the moments were zero.
     steps: u64,
-    /// Transposed packing of every matrix, and whether it is that of the current weights.
+    /// Transposed packing of every matrix that sends derivatives back.
     transposed: Vec<f32>,
+    /// Whether that is of the current weights, and whether it is of those that are frozen.
     transposed_is_fresh: bool,
+    frozen_is_transposed: bool,
     tape: Tape,
     work: Work,
     logits: Vec<f32>,
 }
 
 impl Native {
-    /// Reads a checkpoint. `threads` = 0 means one per core; the results do not depend on it.
+    /// Reads a checkpoint, or an adapter of PEFT together with the model that it names. `threads` = 0 means one per core; the
+    /// results do not depend on it.
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
+        if AdapterCheckpoint::is_at(path) {
+            return Self::open_adapter(path, None, threads);
+        }
         Self::from_checkpoint(&Checkpoint::open(path)?, threads)
     }
 
@@ -97,6 +108,7 @@ impl Native {
     pub fn from_checkpoint(checkpoint: &Checkpoint, threads: usize) -> Result<Self> {
         let mut native = Self::empty(checkpoint.config.clone(), checkpoint.raw_config().clone(), threads)?;
         native.raw_generation = checkpoint.raw_generation_config().cloned();
+        native.base = Some(std::path::absolute(checkpoint.path()).unwrap_or_else(|_| checkpoint.path().to_path_buf()));
         native.read_weights(checkpoint)?;
         Ok(native)
     }
@@ -127,14 +139,14 @@ impl Native {
                     }
                     _ => draw(0.02),
                 };
-                slot.write(&mut native.flat, part, &values);
+                slot.write(&mut native.flat, 0, part, &values);
             }
         }
         Ok(native)
     }
 
     fn empty(config: ModelConfig, raw_config: serde_json::Value, threads: usize) -> Result<Self> {
-        let layout = Layout::of(&config);
+        let layout = Layout::of(&config, None);
         Ok(Self {
             widths: Widths::of(&config),
             flat: vec![0.0; layout.len],
@@ -147,6 +159,8 @@ impl Native {
             version: 0,
             scoring: Mutex::default(),
             learning: None,
+            lora: None,
+            base: None,
             config,
         })
     }
@@ -169,15 +183,11 @@ impl Native {
     /// A copy of the weights as a model of its own that only scores and samples: the frozen reference of a KL term.
     pub fn frozen(&self) -> Result<Self> {
         let mut copy = Self::empty(self.config.clone(), self.raw_config.clone(), self.threads.count())?;
+        copy.rebuild(self.config.clone(), self.lora.clone());
         copy.flat.copy_from_slice(&self.flat);
         copy.version = self.version;
         copy.isa = self.isa;
         Ok(copy)
-    }
-
-    fn len_of(&self, name: &str) -> usize {
-        let specs = self.config.tensors();
-        specs.iter().find(|s| s.name == name).map_or(0, |s| s.shape.iter().product())
     }
 
     fn read_weights(&mut self, checkpoint: &Checkpoint) -> Result<()> {
@@ -185,7 +195,7 @@ impl Native {
             self.config.tensors().into_iter().map(|spec| (spec.name.clone(), spec)).collect();
         for slot in self.layout.slots() {
             for part in slot.parts() {
-                slot.write(&mut self.flat, part, &checkpoint.read(&specs[&part.name])?);
+                slot.write(&mut self.flat, 0, part, &checkpoint.read(&specs[&part.name])?);
             }
         }
         Ok(())
@@ -203,7 +213,15 @@ impl Native {
     }
 
     fn net<'a>(&'a self, rope: &'a Rope) -> Net<'a> {
-        Net { c: &self.config, w: self.widths, layout: &self.layout, flat: &self.flat, isa: self.isa, rope }
+        Net {
+            c: &self.config,
+            w: self.widths,
+            layout: &self.layout,
+            flat: &self.flat,
+            isa: self.isa,
+            rope,
+            adapters: true,
+        }
     }
 
     /// Refuses ids that the embedding does not have, and rows beyond the context.
@@ -261,17 +279,11 @@ impl Engine for Native {
     }
 
     fn score(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
-        self.check(batch, want)?;
-        let rope = self.rope(longest(batch));
-        let net = self.net(&rope);
-        let rows = Rows::of(batch);
-        let targets = Targets::of(batch, &rows);
-        let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
-        net.forward(&self.threads, &rows, false, &mut tape);
-        let found = net.statistics(&self.threads, &targets, &tape.stream, want, &mut Vec::new(), None);
-        let mut stats = net.told(batch, &rows, &targets, &found, &tape.stream, want);
-        stats.routing = want.routing.then(|| tape.routing(batch, &rows, self.widths.routing));
-        Ok(stats)
+        self.score_with(batch, want, true)
+    }
+
+    fn score_base(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
+        self.score_with(batch, want, false)
     }
 
     fn accumulate(
@@ -315,8 +327,11 @@ impl Engine for Native {
     }
 
     fn save_model(&self, directory: &Path) -> Result<()> {
+        if let Some(lora) = &self.lora {
+            return self.save_adapter(lora, directory);
+        }
         let tensors = self.config.tensors().into_iter().map(|spec| {
-            let values = self.tensor(&self.flat, &spec.name, spec.shape.iter().product());
+            let values = self.tensor(&self.flat, 0, &spec.name, spec.shape.iter().product());
             (spec, values)
         });
         crate::hf::save(directory, &self.raw_config, self.raw_generation.as_ref(), tensors)
@@ -327,6 +342,9 @@ impl Engine for Native {
     }
 
     fn restore(&mut self, model_directory: &Path, optimizer_directory: &Path) -> Result<()> {
+        if self.lora.is_some() {
+            return self.restore_adapter(model_directory, optimizer_directory);
+        }
         self.read_weights(&Checkpoint::open(model_directory)?)?;
         optimizer::restore(self, optimizer_directory)
     }
@@ -340,23 +358,38 @@ impl Engine for Native {
 }
 
 impl Native {
-    /// A tensor of the checkpoint out of an array that is laid out as the weights.
-    fn tensor(&self, flat: &[f32], name: &str, len: usize) -> Vec<f32> {
+    /// A tensor out of an array that is laid out as the weights from `origin` on.
+    fn tensor(&self, flat: &[f32], origin: usize, name: &str, len: usize) -> Vec<f32> {
         for slot in self.layout.slots() {
             if let Some(part) = slot.parts().iter().find(|p| p.name == name) {
-                return slot.read(flat, part, len);
+                return slot.read(flat, origin, part, len);
             }
         }
         unreachable!("{name} is a tensor of the model, and every one has a slot")
     }
 
-    /// The accumulated gradient of a tensor, row-major, for tests and diagnosis; zeros before any `accumulate`.
+    /// The accumulated gradient of a tensor, row-major, for tests and diagnosis; empty before any `accumulate` and for what is
+    /// frozen.
     pub fn gradient(&self, name: &str) -> Vec<f32> {
-        let len = self.len_of(name);
-        let Some(learning) = &self.learning else { return vec![0.0; len] };
+        let spec = self.learned_tensors().into_iter().find(|spec| spec.name == name);
+        let (Some(learning), Some(spec)) = (&self.learning, spec) else { return Vec::new() };
         let mut all = learning.gradient.clone();
         all.merge(&self.layout);
-        self.tensor(&all.flat, name, len)
+        self.tensor(&all.flat, self.layout.learned.start, name, spec.size())
+    }
+
+    fn score_with(&self, batch: &TokenBatch, want: Want, adapters: bool) -> Result<TokenStats> {
+        self.check(batch, want)?;
+        let rope = self.rope(longest(batch));
+        let net = Net { adapters, ..self.net(&rope) };
+        let rows = Rows::of(batch);
+        let targets = Targets::of(batch, &rows);
+        let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
+        net.forward(&self.threads, &rows, false, &mut tape);
+        let found = net.statistics(&self.threads, &targets, &tape.stream, want, &mut Vec::new(), None);
+        let mut stats = net.told(batch, &rows, &targets, &found, &tape.stream, want);
+        stats.routing = want.routing.then(|| tape.routing(batch, &rows, self.widths.routing));
+        Ok(stats)
     }
 
     fn accumulate_into(
@@ -402,12 +435,12 @@ impl Learning {
     fn prepare(&mut self, layout: &Layout) {
         let [first, second] = &mut self.moments;
         for array in [&mut self.gradient.flat, first, second] {
-            array.resize(layout.len, 0.0);
+            array.resize(layout.learned.len(), 0.0);
         }
         self.transposed.resize(layout.transposed_len, 0.0);
     }
 
-    /// Packs every matrix the other way round, for derivatives with respect to inputs.
+    /// Packs every matrix the other way round, for derivatives with respect to inputs; what is frozen once.
     fn refresh_transposed(&mut self, layout: &Layout, threads: &Threads, flat: &[f32]) {
         if self.transposed_is_fresh {
             return;
@@ -419,6 +452,8 @@ impl Learning {
                 Slot::Matrix(m) => Some(*m),
                 _ => None,
             })
+            .filter(|m| !m.transposed.is_empty())
+            .filter(|m| !self.frozen_is_transposed || layout.learned_at(&m.at).is_some())
             .collect();
         let tasks: Vec<(usize, usize)> = matrices
             .iter()
@@ -434,6 +469,6 @@ impl Learning {
             let out = unsafe { out.part(at..at + len) };
             layout::transpose(matrix, &flat[matrix.at.clone()], panel, out);
         });
-        self.transposed_is_fresh = true;
+        (self.transposed_is_fresh, self.frozen_is_transposed) = (true, true);
     }
 }

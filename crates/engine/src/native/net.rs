@@ -21,6 +21,8 @@ pub(crate) struct Net<'a> {
     pub flat: &'a [f32],
     pub isa: Isa,
     pub rope: &'a Rope,
+    /// Whether adapters are switched on.
+    pub adapters: bool,
 }
 
 /// What a block of rows leaves behind for the backward pass, besides its outputs.
@@ -70,6 +72,9 @@ impl Net<'_> {
         accumulate: bool,
     ) {
         linear(self.isa, rows, x, x_stride, self.matrix(matrix), matrix.inputs, y, y_stride, accumulate);
+        if let Some(adapter) = matrix.adapter.as_deref().filter(|_| self.adapters) {
+            self.adapt(adapter, rows, x, x_stride, y, y_stride);
+        }
     }
 
     /// RMS norm of rows; returns the factors through `factors`.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::layout::{Layout, Slot};
+use super::layout::Layout;
 use super::row::{self, Adam};
 use super::simd::Isa;
 use super::threads::{Shared, Threads};
@@ -68,17 +68,15 @@ pub(super) fn step(
     };
     let mut tasks = Vec::new();
     for slot in layout.slots() {
-        if matches!(slot, Slot::Buffer(_)) {
-            continue;
-        }
+        let Some(learned) = layout.learned_at(&slot.range()) else { continue };
         let decay = if slot.decays() || update.decay_all { update.weight_decay } else { 0.0 };
-        let range = slot.range();
-        for start in range.clone().step_by(CHUNK) {
-            tasks.push((start, CHUNK.min(range.end - start), decay));
+        for start in learned.clone().step_by(CHUNK) {
+            tasks.push((start, CHUNK.min(learned.end - start), decay));
         }
     }
+    let weights = &mut flat[layout.learned.clone()];
     let [first, second] = &mut learning.moments;
-    let arrays = [&mut *flat, &mut learning.gradient.flat, first, second].map(Shared::new);
+    let arrays = [&mut *weights, &mut learning.gradient.flat, first, second].map(Shared::new);
     threads.each(tasks.len(), |task| {
         let (start, len, decay) = tasks[task];
         // SAFETY: tasks are disjoint ranges of whole lanes.
@@ -88,7 +86,7 @@ pub(super) fn step(
         }
     });
     learning.transposed_is_fresh = false;
-    Ok(UpdateStats { grad_norm, weight_norm: norm(threads, isa, &flat[..layout.learned]) })
+    Ok(UpdateStats { grad_norm, weight_norm: norm(threads, isa, &flat[layout.learned.clone()]) })
 }
 
 /// Names the first tensor whose gradient is not finite.
@@ -96,8 +94,9 @@ fn not_finite(layout: &Layout, gradient: &[f32]) -> Problem {
     let name = layout
         .slots()
         .into_iter()
-        .find(|slot| !gradient[slot.range()].iter().all(|g| g.is_finite()))
-        .map_or_else(|| "the sum of squares".to_string(), |slot| format!("`{}`", slot.parts()[0].name));
+        .filter_map(|slot| Some((slot, layout.learned_at(&slot.range())?)))
+        .find(|(_, at)| !gradient[at.clone()].iter().all(|g| g.is_finite()))
+        .map_or_else(|| "the sum of squares".to_string(), |(slot, _)| format!("`{}`", slot.parts()[0].name));
     Problem::new(
         Kind::Diverged,
         "N002",
@@ -123,7 +122,8 @@ impl View for Moment<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let values = self.native.tensor(self.array, &self.spec.name, self.spec.shape.iter().product());
+        let values =
+            self.native.tensor(self.array, self.native.layout.learned.start, &self.spec.name, self.spec.size());
         Cow::Owned(values.iter().flat_map(|x| x.to_le_bytes()).collect())
     }
 
@@ -139,7 +139,7 @@ pub(super) fn save(native: &Native, directory: &Path) -> Result<()> {
     let mut moments = Vec::new();
     if let Some(learning) = native.learning.as_ref().filter(|_| steps > 0) {
         for (array, name) in learning.moments.iter().zip(MOMENTS) {
-            for spec in native.config.tensors().into_iter().filter(|spec| !spec.is_buffer()) {
+            for spec in native.learned_tensors() {
                 moments.push((format!("{name}.{}", spec.name), Moment { native, array, spec }));
             }
         }
@@ -168,19 +168,19 @@ pub(super) fn restore(native: &mut Native, directory: &Path) -> Result<()> {
     let mut learning = Learning { steps, ..Learning::default() };
     learning.prepare(&native.layout);
     if learning.steps > 0 {
-        let specs = native.config.tensors();
+        let specs = native.learned_tensors();
+        let origin = native.layout.learned.start;
         for (array, moment) in learning.moments.iter_mut().zip(MOMENTS) {
             for slot in native.layout.slots() {
                 for part in slot.parts() {
-                    let learned = specs.iter().find(|s| s.name == part.name && !s.is_buffer());
-                    let Some(spec) = learned else { continue };
+                    let Some(spec) = specs.iter().find(|spec| spec.name == part.name) else { continue };
                     let name = format!("{moment}.{}", spec.name);
                     let tensor = file.tensor(&name).map_err(|error| broken(error.to_string()))?;
                     if tensor.dtype() != Dtype::F32 || tensor.shape() != spec.shape {
                         return Err(broken(format!("`{name}` is {:?} {:?}", tensor.dtype(), tensor.shape())));
                     }
                     let values: Vec<f32> = tensor.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-                    slot.write(array, part, &values);
+                    slot.write(array, origin, part, &values);
                 }
             }
         }

@@ -10,6 +10,7 @@ use lapidary_core::Ragged;
 
 mod experts;
 mod heads;
+mod lora;
 mod sharing;
 mod statistics;
 
@@ -279,7 +280,7 @@ fn gradients(family: &str, threads: usize, splits: &[&[usize]]) -> Vec<Vec<u32>>
     native.step(&adamw()).unwrap();
     out.extend(native.model().tensors().iter().map(|s| {
         let len = s.shape.iter().product();
-        bits(&native.tensor(&native.flat, &s.name, len))
+        bits(&native.tensor(&native.flat, 0, &s.name, len))
     }));
     out
 }
@@ -320,7 +321,7 @@ fn logits_that_are_not_kept_are_computed_again_with_the_same_bits() {
     let run = |logits: Option<&mut Vec<f32>>| {
         let mut tape = Tape::default();
         net.forward(&native.threads, &rows, true, &mut tape);
-        let mut gradient = Gradient { flat: vec![0.0; native.layout.len], ..Gradient::default() };
+        let mut gradient = Gradient { flat: vec![0.0; native.layout.learned.len()], ..Gradient::default() };
         let work = &mut Work::default();
         net.backward(
             &native.threads,
@@ -395,12 +396,12 @@ impl Native {
     /// Compares the accumulated gradient of every tensor with differences of `loss`.
     fn assert_finite_differences(&mut self, loss: &dyn Fn(&Native) -> f64) {
         let slots: Vec<(String, usize)> =
-            self.config.tensors().into_iter().map(|s| (s.name, s.shape.iter().product())).collect();
+            self.learned_tensors().into_iter().map(|s| (s.name.clone(), s.size())).collect();
         for (name, len) in slots {
             let gradient = self.gradient(&name);
             let scale = gradient.iter().fold(0.0f32, |a, g| a.max(g.abs()));
             for index in (0..len).step_by(len.div_ceil(7)) {
-                let values = self.tensor(&self.flat, &name, len);
+                let values = self.tensor(&self.flat, 0, &name, len);
                 let mut at = |delta: f32| -> f64 {
                     let mut moved = values.clone();
                     moved[index] += delta;
@@ -422,7 +423,7 @@ impl Native {
         let mut flat = std::mem::take(&mut self.flat);
         for slot in self.layout.slots() {
             if let Some(part) = slot.parts().iter().find(|p| p.name == name) {
-                slot.write(&mut flat, part, values);
+                slot.write(&mut flat, 0, part, values);
             }
         }
         self.flat = flat;

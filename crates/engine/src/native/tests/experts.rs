@@ -18,7 +18,7 @@ fn routers(native: &Native) -> Vec<String> {
 }
 
 fn weights(native: &Native, name: &str) -> Vec<f32> {
-    native.tensor(&native.flat, name, native.len_of(name))
+    native.tensor(&native.flat, 0, name, native.sizes()[name])
 }
 
 /// Turns every router around, so that it prefers what it avoided.

@@ -155,7 +155,7 @@ fn new_heads_change_nothing_that_was_there_and_start_as_they_say() {
         (bits(after.logp.flat()), bits(after.entropy.flat()))
     });
     assert!(after.value.as_ref().unwrap().flat().iter().all(|v| *v == 0.0));
-    let score = native.tensor(&native.flat, "score.weight", native.model().hidden);
+    let score = native.tensor(&native.flat, 0, "score.weight", native.model().hidden);
     let variance = score.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>() / score.len() as f64;
     let expected = 1.0 / (score.len() + 1) as f64;
     assert!((variance / expected - 1.0).abs() < 4.0 * (2.0 / score.len() as f64).sqrt(), "{variance} {expected}");

@@ -70,7 +70,8 @@ fn shared_prefixes_change_no_bit_of_the_statistics_and_hardly_the_gradient() {
             assert_eq!(bits(one_by_one.entropy.flat()), bits(shared.entropy.flat()), "{family} {isa:?}");
             assert_ne!(bits(&expected), bits(&gradient), "the prefix is summed in another order");
             for slot in native.layout.slots() {
-                let (a, b) = (&expected[slot.range()], &gradient[slot.range()]);
+                let Some(at) = native.layout.learned_at(&slot.range()) else { continue };
+                let (a, b) = (&expected[at.clone()], &gradient[at]);
                 let square = |x: f64| x * x;
                 let norm: f64 = a.iter().map(|x| square(f64::from(*x))).sum();
                 let difference: f64 = a.iter().zip(b).map(|(x, y)| square(f64::from(*x) - f64::from(*y))).sum();
