@@ -160,3 +160,20 @@ fn ctrl_c_saves_and_a_second_process_is_told_to_wait() {
         run["checkpoints"].as_array().unwrap().iter().all(|it| it["state"].as_str().unwrap().starts_with("intact"))
     );
 }
+
+#[test]
+fn inspect_says_what_a_mixture_of_experts_is() {
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/golden");
+    let says = |name: &str| json(&lapidary(&goldens, &["inspect", name, "--json"]));
+    let model = says("qwen3_moe");
+    // A token passes 5 of 8 experts of 3·32·20 weights by, in two layers.
+    let unused = model["parameters"].as_u64().unwrap() - model["active_parameters"].as_u64().unwrap();
+    assert_eq!((&model["family"], unused), (&Value::from("qwen3_moe"), 2 * 5 * 3 * 32 * 20));
+    assert_eq!(
+        (&model["experts"], &model["experts_per_token"], &model["router"]),
+        (&8.into(), &3.into(), &"softmax".into())
+    );
+    let model = says("glm4_moe_groups");
+    assert_eq!((&model["router"], &model["dense_layers"]), (&"sigmoid, 1 of 2 groups".into(), &vec![0].into()));
+    assert_eq!(says("llama").get("experts"), None);
+}

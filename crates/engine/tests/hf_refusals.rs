@@ -410,6 +410,22 @@ fn a_broken_weights_file_is_refused() {
 }
 
 #[test]
+fn layers_that_draft_tokens_are_passed_over() {
+    for (family, unused) in [("glm4_moe", &[][..]), ("qwen3_moe", &["model.layers.2.eh_proj.weight"][..])] {
+        let directory = edited(family, |_| {});
+        let original = Checkpoint::open(&golden(family)).unwrap();
+        let specs = original.config.tensors();
+        let mut tensors: Vec<_> = specs
+            .iter()
+            .map(|spec| (spec.name.as_str(), "F32", spec.shape.clone(), f32_bytes(&original.read(spec).unwrap())))
+            .collect();
+        tensors.push(("model.layers.2.eh_proj.weight", "F32", vec![1], vec![0; 4]));
+        std::fs::write(directory.path().join("model.safetensors"), safetensors(&tensors)).unwrap();
+        assert_eq!(Checkpoint::open(directory.path()).unwrap().unused(), unused, "{family}");
+    }
+}
+
+#[test]
 fn tensors_that_nobody_asks_for_are_listed() {
     let directory = edited("llama", |config| config["tie_word_embeddings"] = json!(true));
     let original = Checkpoint::open(&golden("llama")).unwrap();

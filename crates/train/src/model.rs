@@ -5,7 +5,7 @@ use std::path::Path;
 use lapidary_core::{Kind, Problem, Result};
 use lapidary_engine::hf::Checkpoint;
 use lapidary_engine::native::Native;
-use lapidary_engine::{Engine, Family, ModelConfig};
+use lapidary_engine::{Engine, Experts, Family, ModelConfig, Router};
 use lapidary_text::Tokenizer;
 
 /// Makes an engine of a saved model's directory: how the frozen reference of a KL term comes to be.
@@ -33,11 +33,18 @@ pub struct Preset {
 
 /// Models that start from nothing, with the built-in character tokenizer.
 pub fn presets() -> &'static [Preset] {
-    &[Preset {
-        name: "tiny",
-        summary: "0.8 M parameters, 4 layers of width 128, characters as tokens, a context of 256; learns arithmetic in minutes on a laptop",
-        shape: tiny,
-    }]
+    &[
+        Preset {
+            name: "tiny",
+            summary: "0.8 M parameters, 4 layers of width 128, characters as tokens, a context of 256; learns arithmetic in minutes on a laptop",
+            shape: tiny,
+        },
+        Preset {
+            name: "tiny-moe",
+            summary: "2.6 M parameters of which a token uses 0.8 M: `tiny` with 8 experts per layer, 2 of them per token (qwen3_moe)",
+            shape: tiny_moe,
+        },
+    ]
 }
 
 fn tiny(tokenizer: &Tokenizer) -> ModelConfig {
@@ -65,6 +72,27 @@ fn tiny(tokenizer: &Tokenizer) -> ModelConfig {
         reward_head: false,
         bos: tokenizer.bos(),
         eos: tokenizer.eos().into_iter().collect(),
+    }
+}
+
+/// As [`tiny`], with two experts of half its feed-forward's width per token.
+fn tiny_moe(tokenizer: &Tokenizer) -> ModelConfig {
+    let experts = Experts {
+        count: 8,
+        per_token: 2,
+        feed_forward: 192,
+        shared_feed_forward: 0,
+        router: Router::Softmax,
+        renormalise: true,
+        scale: 1.0,
+        dense_layers: Vec::new(),
+    };
+    ModelConfig {
+        family: Family::Qwen3Moe,
+        experts: Some(experts),
+        norm_epsilon: 1e-6,
+        qk_norm: true,
+        ..tiny(tokenizer)
     }
 }
 
@@ -96,4 +124,24 @@ pub fn load(source: &str, seed: u64, threads: usize) -> Result<LoadedModel> {
     tokenizer.check_vocabulary(checkpoint.config.vocabulary)?;
     let engine = Native::from_checkpoint(&checkpoint, threads)?;
     Ok(LoadedModel { engine: Box::new(engine), tokenizer, reopen })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_have_the_sizes_that_they_say() {
+        let tokenizer = Tokenizer::characters();
+        for (preset, all, active) in presets().iter().zip(["0.8 M", "2.6 M"]).map(|(p, all)| (p, all, "0.8 M")) {
+            let shape = (preset.shape)(&tokenizer);
+            let millions = |count: usize| format!("{:.1} M", count as f64 / 1e6);
+            assert_eq!(
+                (millions(shape.parameters()), millions(shape.active_parameters())),
+                (all.into(), active.into())
+            );
+            assert!(preset.summary.contains(all) && preset.summary.contains(active), "{}", preset.summary);
+        }
+        assert_eq!(presets().iter().map(|preset| preset.name).collect::<Vec<_>>(), ["tiny", "tiny-moe"]);
+    }
 }

@@ -213,11 +213,17 @@ fn memory_of_weights(recipe: &Recipe, model: &ModelConfig) -> MemoryPlan {
 }
 
 /// What a token leaves behind for the backward pass: per block two normalised inputs, queries, keys, values, the attention's
-/// output and the three widths of the feed-forward.
+/// output and the three widths of the feed-forward, or of the experts that it uses with the scores of all. What goes into and
+/// comes out of these experts is there for one block at a time.
 fn activation_bytes_per_token(model: &ModelConfig) -> u64 {
     let attention = (2 * model.heads + 2 * model.kv_heads) * model.head_width;
-    let block = 4 * model.hidden + attention + 3 * model.feed_forward;
-    F32 * (model.layers * block + 2 * model.hidden) as u64
+    let feed_forward = |layer: usize| match model.experts_of(layer) {
+        None => 3 * model.feed_forward,
+        Some(experts) => experts.count + 3 * (experts.per_token * experts.feed_forward + experts.shared_feed_forward),
+    };
+    let feed_forwards: usize = (0..model.layers).map(feed_forward).sum();
+    let visits = model.experts.as_ref().map_or(0, |experts| experts.per_token * 4 * model.hidden);
+    F32 * (model.layers * (4 * model.hidden + attention) + feed_forwards + visits + 2 * model.hidden) as u64
 }
 
 fn cache_bytes_per_token(model: &ModelConfig) -> u64 {

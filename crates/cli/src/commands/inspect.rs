@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lapidary_core::{Kind, Problem, Result};
 use lapidary_engine::hf::Checkpoint;
+use lapidary_engine::{ModelConfig, Router};
 use lapidary_task::{Split, TaskSpec, build};
 use lapidary_train::checkpoint::{Checkpoints, verify};
 use lapidary_train::{Recipe, human_bytes};
@@ -54,7 +55,7 @@ impl Inspect {
         });
         let tokenizer = tokenizer(&self.path);
         let tensors = config.tensors();
-        let facts = vec![
+        let mut facts = vec![
             ("path", json!(self.path.to_string_lossy())),
             ("parameters", json!(config.parameters())),
             ("size on disk", json!(human_bytes(bytes_below(&self.path)))),
@@ -74,6 +75,7 @@ impl Inspect {
             ("tokenizer", json!(tokenizer)),
             ("manifest", json!(intact)),
         ];
+        facts.extend(mixture(config));
         if output.json {
             let mut whole: Value = facts.into_iter().map(|(key, value)| (key.replace(' ', "_"), value)).collect();
             whole["tensor_shapes"] = tensors.iter().map(|it| (it.name.clone(), json!(it.shape))).collect();
@@ -114,6 +116,25 @@ impl Inspect {
         }
         Ok(())
     }
+}
+
+/// What a mixture of experts has besides.
+fn mixture(config: &ModelConfig) -> Vec<(&'static str, Value)> {
+    let Some(experts) = &config.experts else { return Vec::new() };
+    let router = match experts.router {
+        Router::Softmax => "softmax".to_string(),
+        Router::Sigmoid { groups: 1, .. } => "sigmoid".to_string(),
+        Router::Sigmoid { groups, kept_groups } => format!("sigmoid, {kept_groups} of {groups} groups"),
+    };
+    vec![
+        ("active parameters", json!(config.active_parameters())),
+        ("experts", json!(experts.count)),
+        ("experts per token", json!(experts.per_token)),
+        ("expert width", json!(experts.feed_forward)),
+        ("shared expert width", json!(experts.shared_feed_forward)),
+        ("router", json!(router)),
+        ("dense layers", json!(experts.dense_layers)),
+    ]
 }
 
 fn run_directory(path: &Path, output: &mut Output) -> Outcome {

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use lapidary_core::{GgufVocabulary, Kind, Problem, Result};
 use serde_json::Value;
 
-use crate::{ModelConfig, TensorSpec};
+use crate::{Family, ModelConfig, TensorSpec};
 pub use config::config_json;
 pub(crate) use heads::describe as describe_heads;
 pub use peft::AdapterCheckpoint;
@@ -164,14 +164,22 @@ impl Checkpoint {
     }
 }
 
+/// Whether a tensor belongs to one of the layers behind the last, which GLM-4.5 drafts tokens with.
+fn is_of_a_later_layer(config: &ModelConfig, name: &str) -> bool {
+    let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')?.0.parse::<usize>().ok());
+    config.family == Family::Glm4Moe && layer.is_some_and(|layer| layer >= config.layers)
+}
+
 /// Names that no tensor of the model uses. Rotary tables and causal masks that old versions of transformers saved are
-/// recomputed, and a tied head is a copy of the embedding.
+/// recomputed, a tied head is a copy of the embedding, and GLM's layers that predict several tokens at once are no part of
+/// the model, as in transformers.
 fn unused<'a>(config: &ModelConfig, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let used: std::collections::HashSet<String> = config.tensors().into_iter().map(|spec| spec.name).collect();
     let harmless = |name: &str| {
         name.ends_with("rotary_emb.inv_freq")
             || name.ends_with("self_attn.masked_bias")
             || (config.tied && name == "lm_head.weight")
+            || is_of_a_later_layer(config, name)
     };
     let mut out: Vec<String> =
         names.filter(|name| !used.contains(*name) && !harmless(name)).map(str::to_string).collect();

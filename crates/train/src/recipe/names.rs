@@ -19,4 +19,4 @@ pub(super) fn rewards() -> Vec<&'static str> {
 }
 
 /// Built-in models, initialised from the seed.
-pub(super) const PRESETS: &[&str] = &["tiny"];
+pub(super) const PRESETS: &[&str] = &["tiny", "tiny-moe"];

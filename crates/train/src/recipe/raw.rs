@@ -21,7 +21,7 @@ pub(super) struct RawRecipe {
     /// Name of the run, and of its directory below `runs/`. Default: the name of the recipe's file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The model to start from: a built-in preset (`tiny`, initialised from the seed), a Hugging Face directory, or a
+    /// The model to start from: a built-in preset (`tiny` or `tiny-moe`, initialised from the seed), a Hugging Face directory, or a
     /// GGUF file. No default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::model")]
