@@ -1,8 +1,9 @@
-//! Whole steps of the native engine: `cargo bench -p lapidary-engine --bench steps [-- train|decode a|b [batch] | grpo]`.
+//! Whole steps of the native engine: `cargo bench -p lapidary-engine --bench steps [-- train|decode a|b|e [batch] | grpo]`.
 //!
 //! Prints one JSON line per measurement: tokens per wall second and per CPU second of this process, peak memory, and for
 //! training GFLOP/s beside the FMA peak measured in between. `THREADS` sets the threads (default 1), `ROUNDS` the measured repetitions (default 5). The shapes
-//! are those of the peers' side (`benches/peers`): `a` 5.4 M parameters, batch 8×128; `b` SmolLM2-135M's, batch 2×128.
+//! are those of the peers' side (`benches/peers`): `a` 5.4 M parameters, batch 8×128; `b` SmolLM2-135M's, batch 2×128. `e` is `a` with 16
+//! experts per layer, of which a token uses 2 that are half as wide: as much work per token.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 mod machine;
@@ -11,7 +12,7 @@ use std::time::Instant;
 
 use lapidary_core::{Key, Purpose, TokenBatch, TokenGrads, Want};
 use lapidary_engine::native::Native;
-use lapidary_engine::{Choose, Engine, Family, ModelConfig, Record, SampleRequest, Update};
+use lapidary_engine::{Choose, Engine, Experts, Family, ModelConfig, Record, Router, SampleRequest, Update};
 use machine::{fma_peak, usage};
 
 fn shape(name: &str) -> (ModelConfig, usize, usize) {
@@ -42,6 +43,19 @@ fn shape(name: &str) -> (ModelConfig, usize, usize) {
     };
     match name {
         "a" => (small, 8, 128),
+        "e" => {
+            let experts = Experts {
+                count: 16,
+                per_token: 2,
+                feed_forward: small.feed_forward / 2,
+                shared_feed_forward: 0,
+                router: Router::Softmax,
+                renormalise: true,
+                scale: 1.0,
+                dense_layers: vec![],
+            };
+            (ModelConfig { family: Family::Qwen3Moe, experts: Some(experts), ..small }, 8, 128)
+        }
         _ => (
             ModelConfig {
                 vocabulary: 49_152,
@@ -99,7 +113,7 @@ fn train(name: &str, threads: usize) {
     let (config, rows, length) = shape(name);
     // Six FLOP per parameter of a matrix and token, the embedding's lookup left out.
     let embedding = if config.tied { 0 } else { config.vocabulary * config.hidden };
-    let flops = 6.0 * (config.parameters() - embedding) as f64 * (rows * length) as f64;
+    let flops = 6.0 * (config.active_parameters() - embedding) as f64 * (rows * length) as f64;
     let mut native = Native::initialise(config.clone(), 1, threads).unwrap();
     let batch = TokenBatch::all(
         (0..rows).map(|r| (0..=length).map(|t| ((r * length + t) * 7919 % config.vocabulary) as u32).collect()),
@@ -125,7 +139,7 @@ fn decode(name: &str, batch: usize, threads: usize) {
     let (config, _, _) = shape(name);
     let vocabulary = config.vocabulary;
     let native = Native::initialise(config, 1, threads).unwrap();
-    let new = if name == "a" { 128 } else { 48 };
+    let new = if name == "b" { 48 } else { 128 };
     let requests: Vec<SampleRequest> = (0..batch)
         .map(|r| SampleRequest {
             prompt: (0..16).map(|t| ((r * 16 + t) * 7919 % vocabulary) as u32).collect(),

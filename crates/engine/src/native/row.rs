@@ -328,3 +328,41 @@ dispatched! {
     /// See the generic kernel.
     fn adam(n: usize, c: Adam, w: *mut f32, g: *mut f32, m: *mut f32, v: *mut f32) = adam_generic;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_norm_is_that_of_the_spec() {
+        // Spec A §12.6: [1, 2, 3, 4] with ε = 1e-5; the padding stays zero.
+        let (mut x, mut y) = ([0.0f32; LANES], [9.0f32; LANES]);
+        x[..4].copy_from_slice(&[1.0, 2.0, 3.0, 4.0]);
+        for isa in Isa::available() {
+            // SAFETY: all three rows hold 16 values.
+            unsafe { norm(isa, LANES, 4, x.as_ptr(), [1.0f32; LANES].as_ptr(), 1e-5, y.as_mut_ptr()) };
+            for (got, want) in y.iter().zip([0.365148, 0.730296, 1.095444, 1.460593]) {
+                assert!((got - want).abs() < 1e-6, "{isa:?} {y:?}");
+            }
+            assert_eq!(y[4..], [0.0; 12]);
+        }
+    }
+
+    #[test]
+    fn sigmoids_and_scaled_sums_are_those_of_f64() {
+        let x: [f32; 2 * LANES] = std::array::from_fn(|i| (i as f32 - 13.0) * 0.7);
+        for isa in Isa::available() {
+            let (mut s, mut y) = (x, [0.5f32; 2 * LANES]);
+            // SAFETY: all rows hold 32 values.
+            unsafe {
+                sigmoids(isa, 2 * LANES, s.as_mut_ptr());
+                add_scaled(isa, 2 * LANES, x.as_ptr(), -1.5, y.as_mut_ptr());
+            }
+            for i in 0..2 * LANES {
+                let exact = 1.0 / (1.0 + (-f64::from(x[i])).exp());
+                assert!((f64::from(s[i]) - exact).abs() < 2e-7, "{isa:?} {} {exact}", s[i]);
+                assert!((f64::from(y[i]) - (0.5 - 1.5 * f64::from(x[i]))).abs() < 2e-6, "{isa:?}");
+            }
+        }
+    }
+}
