@@ -1,11 +1,10 @@
 //! Models that are only asked, not trained.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lapidary_core::{Kind, Problem, PromptText, Result};
 use lapidary_engine::Engine;
-use lapidary_engine::native::Native;
 use lapidary_text::Tokenizer;
 
 use crate::input::Sequence;
@@ -13,9 +12,12 @@ use crate::input::Sequence;
 /// Which model is asked.
 #[derive(Args, Debug)]
 pub struct ModelFlags {
-    /// A Hugging Face directory, a checkpoint, a GGUF file, or a built-in preset
+    /// A Hugging Face directory, a checkpoint, a GGUF file, an adapter of PEFT, or a built-in preset
     #[arg(short, long, value_name = "DIR")]
     pub model: String,
+    /// An adapter of PEFT to put on the model
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Threads that compute; 0 is one per core. Results do not depend on it
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub threads: usize,
@@ -33,19 +35,15 @@ pub struct Asked {
 impl ModelFlags {
     /// Opens the model.
     pub fn open(&self, seed: u64) -> Result<Asked> {
-        open(&self.model, seed, self.threads)
+        open(&self.model, self.adapter.as_deref(), seed, self.threads)
     }
 }
 
-/// Opens a model. A Hugging Face directory without `tokenizer.json` opens too: ids can be asked about without one.
-pub fn open(source: &str, seed: u64, threads: usize) -> Result<Asked> {
-    let path = Path::new(source);
-    if path.join("config.json").exists() && !path.join("tokenizer.json").exists() {
-        let engine = Box::new(Native::open(path, threads)?);
-        return Ok(Asked { engine, tokenizer: None, source: source.into() });
-    }
-    let loaded = lapidary_train::model::load(source, seed, threads)?;
-    Ok(Asked { engine: loaded.engine, tokenizer: Some(loaded.tokenizer), source: source.into() })
+/// Opens a model, with an adapter on top where one is given. A Hugging Face directory without `tokenizer.json` opens too: ids
+/// can be asked about without one.
+pub fn open(source: &str, adapter: Option<&Path>, seed: u64, threads: usize) -> Result<Asked> {
+    let opened = lapidary_train::model::open(source, adapter, seed, threads)?;
+    Ok(Asked { engine: Box::new(opened.native), tokenizer: opened.tokenizer, source: source.into() })
 }
 
 impl Asked {

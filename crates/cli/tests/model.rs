@@ -134,3 +134,42 @@ fn stories260k_tells_a_story() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("there was a little girl named Lily"), "{text} {}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// Ids scored by a model, through the binary.
+fn scored(arguments: &[&str]) -> Vec<f32> {
+    let mut all = vec!["score", "--json", "--threads", "1"];
+    all.extend(arguments);
+    floats(&lines(&lapidary(&all, "{\"ids\":[3,1,4,1,5,9,2,6]}\n"))[0]["logp"])
+}
+
+#[test]
+fn an_adapter_scores_on_its_base_and_merged_into_it() {
+    let base = llama();
+    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/golden/lora/llama");
+    let (base, adapter) = (base.to_str().unwrap(), adapter.to_str().unwrap());
+    let plain = scored(&["--model", base]);
+    let adapted = scored(&["--model", base, "--adapter", adapter]);
+    assert_ne!(plain, adapted);
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("merged");
+    let out = out.to_str().unwrap();
+    let merged = lapidary(&["merge", adapter, "--model", base, "--out", out], "");
+    assert!(merged.status.success(), "{}", String::from_utf8_lossy(&merged.stderr));
+    for (got, want) in scored(&["--model", out]).iter().zip(&adapted) {
+        assert!((got - want).abs() < 2e-5, "{got} {want}");
+    }
+    let refused = |arguments: &[&str]| {
+        let output = lapidary(arguments, "");
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = refused(&["merge", adapter, "--model", base, "--out", out]);
+    assert!(code == 2 && text.contains("U015"), "{text}");
+    let (code, text) = refused(&["merge", base, "--out", "elsewhere"]);
+    assert!(code == 2 && text.contains("U014"), "{text}");
+    // The golden adapter names its base by a path that is not there.
+    let (code, text) = refused(&["score", "--model", adapter]);
+    assert!(code == 4 && text.contains("M001"), "{text}");
+    let inspected = lapidary(&["inspect", adapter, "--json"], "");
+    let facts: Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!((facts["rank"].as_u64(), facts["base"].as_str()), (Some(4), Some("golden/llama")));
+}

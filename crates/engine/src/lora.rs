@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModelConfig;
+use crate::{ModelConfig, TensorSpec};
 use lapidary_core::{Kind, Problem, Result};
 
 /// The target that means every linear that PEFT's `all-linear` means: attention, dense and shared feed-forwards.
@@ -29,6 +29,13 @@ impl LoraConfig {
     pub fn scale(&self) -> f64 {
         let rank = self.rank as f64;
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
+    }
+
+    /// How many numbers the adapters of a model hold.
+    pub fn parameters(&self, model: &ModelConfig) -> Result<usize> {
+        let modules: std::collections::HashSet<String> = self.modules(model)?.into_iter().collect();
+        let adapted = |spec: &TensorSpec| spec.name.strip_suffix(".weight").is_some_and(|name| modules.contains(name));
+        Ok(model.tensors().iter().filter(|spec| adapted(spec)).map(|s| self.rank * s.shape.iter().sum::<usize>()).sum())
     }
 
     /// The names of the model's linears that the targets mean, in the order of a forward pass.

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use lapidary_core::{Kind, Problem, Result};
-use lapidary_engine::hf::Checkpoint;
+use lapidary_engine::hf::{AdapterCheckpoint, Checkpoint};
 use lapidary_engine::native::Native;
-use lapidary_engine::{Engine, Experts, Family, ModelConfig, Router};
+use lapidary_engine::{Engine, Experts, Family, LoraConfig, ModelConfig, Router};
 use lapidary_text::Tokenizer;
 
 /// Makes an engine of a saved model's directory: how the frozen reference of a KL term comes to be.
@@ -96,34 +96,84 @@ fn tiny_moe(tokenizer: &Tokenizer) -> ModelConfig {
     }
 }
 
-/// Opens a preset (initialised from `seed`), a Hugging Face directory, or a GGUF file. Results do not depend on `threads`;
-/// 0 takes one per core.
+/// An opened model with its tokenizer, where it has one.
+pub struct Opened {
+    /// Weights and what computes with them.
+    pub native: Native,
+    /// What makes ids of words; a directory without `tokenizer.json` has none.
+    pub tokenizer: Option<Tokenizer>,
+}
+
+/// Opens a preset (initialised from `seed`), a Hugging Face directory, a GGUF file, or an adapter of PEFT with the model that
+/// it names; with `adapter` that adapter is put on top. Results do not depend on `threads`; 0 takes one per core.
 ///
 /// # Errors
-/// `Model`: nothing there, an unusable checkpoint or tokenizer, a tokenizer with more ids than the model has rows.
-pub fn load(source: &str, seed: u64, threads: usize) -> Result<LoadedModel> {
-    let reopen: Reopen = Box::new(move |directory| Ok(Box::new(Native::open(directory, threads)?)));
-    if let Some(preset) = presets().iter().find(|preset| preset.name == source) {
-        let tokenizer = Tokenizer::characters();
-        let engine = Native::initialise((preset.shape)(&tokenizer), seed, threads)?;
-        return Ok(LoadedModel { engine: Box::new(engine), tokenizer, reopen });
-    }
+/// `Model`: nothing there, an unusable checkpoint, adapter or tokenizer, a tokenizer with more ids than the model has rows.
+pub fn open(source: &str, adapter: Option<&Path>, seed: u64, threads: usize) -> Result<Opened> {
     let path = Path::new(source);
-    if !path.exists() {
+    let mut opened = if let Some(preset) = presets().iter().find(|preset| preset.name == source) {
+        let tokenizer = Tokenizer::characters();
+        let native = Native::initialise((preset.shape)(&tokenizer), seed, threads)?;
+        Opened { native, tokenizer: Some(tokenizer) }
+    } else if AdapterCheckpoint::is_at(path) {
+        let mut opened = open_checkpoint(&AdapterCheckpoint::open(path)?.base()?, threads)?;
+        take_adapter(&mut opened, path)?;
+        opened
+    } else if path.exists() {
+        open_checkpoint(path, threads)?
+    } else {
         let names: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
         return Err(Problem::new(Kind::Model, "M001", format!("there is no model `{source}`")).hint(format!(
-            "give a Hugging Face directory, a GGUF file, or a built-in preset (`{}`)",
+            "give a Hugging Face directory, a GGUF file, an adapter of PEFT, or a built-in preset (`{}`)",
             names.join("`, `")
         )));
+    };
+    if let Some(adapter) = adapter {
+        take_adapter(&mut opened, adapter)?;
     }
+    Ok(opened)
+}
+
+fn open_checkpoint(path: &Path, threads: usize) -> Result<Opened> {
     let checkpoint = Checkpoint::open(path)?;
     let tokenizer = match checkpoint.gguf_vocabulary() {
-        Some(vocabulary) => Tokenizer::from_gguf(vocabulary)?,
-        None => Tokenizer::from_directory(path)?,
+        Some(vocabulary) => Some(Tokenizer::from_gguf(vocabulary)?),
+        None => tokenizer_at(checkpoint.path())?,
     };
-    tokenizer.check_vocabulary(checkpoint.config.vocabulary)?;
-    let engine = Native::from_checkpoint(&checkpoint, threads)?;
-    Ok(LoadedModel { engine: Box::new(engine), tokenizer, reopen })
+    if let Some(tokenizer) = &tokenizer {
+        tokenizer.check_vocabulary(checkpoint.config.vocabulary)?;
+    }
+    Ok(Opened { native: Native::from_checkpoint(&checkpoint, threads)?, tokenizer })
+}
+
+fn tokenizer_at(directory: &Path) -> Result<Option<Tokenizer>> {
+    directory.join("tokenizer.json").exists().then(|| Tokenizer::from_directory(directory)).transpose()
+}
+
+/// Puts the adapter on the model; a tokenizer that was saved with it is meant for it.
+fn take_adapter(opened: &mut Opened, directory: &Path) -> Result<()> {
+    opened.native.take_adapter(&AdapterCheckpoint::open(directory)?)?;
+    if let Some(tokenizer) = tokenizer_at(directory)? {
+        tokenizer.check_vocabulary(opened.native.model().vocabulary)?;
+        opened.tokenizer = Some(tokenizer);
+    }
+    Ok(())
+}
+
+/// As [`open`], of a model that must have a tokenizer.
+pub fn load(source: &str, seed: u64, threads: usize) -> Result<LoadedModel> {
+    load_adapted(source, None, seed, threads)
+}
+
+/// As [`load`], with fresh adapters on a frozen model where `adapter` asks for them.
+pub fn load_adapted(source: &str, adapter: Option<&LoraConfig>, seed: u64, threads: usize) -> Result<LoadedModel> {
+    let Opened { mut native, tokenizer } = open(source, None, seed, threads)?;
+    let tokenizer = tokenizer.map_or_else(|| Tokenizer::from_directory(Path::new(source)), Ok)?;
+    if let Some(adapter) = adapter {
+        native.adapt(adapter, seed)?;
+    }
+    let reopen: Reopen = Box::new(move |directory| Ok(Box::new(Native::open(directory, threads)?)));
+    Ok(LoadedModel { engine: Box::new(native), tokenizer, reopen })
 }
 
 #[cfg(test)]

@@ -97,6 +97,8 @@ pub struct Plan {
     pub model: String,
     /// Its parameters.
     pub parameters: u64,
+    /// How many of them learn: those of the adapter where there is one.
+    pub trained_parameters: u64,
     /// Its context, in tokens.
     pub context: u64,
     /// The stages.
@@ -129,7 +131,12 @@ impl Plan {
         threads: usize,
     ) -> Result<Self> {
         let mut stages = Vec::new();
-        let mut memory = memory_of_weights(recipe, model);
+        let parameters = model.parameters() as u64;
+        let trained = match &recipe.adapter {
+            Some(adapter) => adapter.parameters(model)? as u64,
+            None => parameters,
+        };
+        let mut memory = memory_of_weights(recipe, parameters, trained);
         for (stage, work) in recipe.stages.iter().zip(works) {
             let longest = longest_sequence(stage, work.prompts(), tokenizer, model.context)?;
             let plan = stage_plan(stage, work.prompts(), longest);
@@ -145,16 +152,16 @@ impl Plan {
         // The one after the last step of a stage is counted with the stage.
         let within = |steps: u64| (steps - 1).checked_div(every).unwrap_or(0);
         let evaluations: u64 = 1 + recipe.stages.iter().map(|stage| 1 + within(stage.training().steps)).sum::<u64>();
-        let parameters = model.parameters() as u64;
         Ok(Self {
             model: recipe.model.clone(),
             parameters,
+            trained_parameters: trained,
             context: model.context as u64,
             stages,
             evaluation_prompts: evaluation_prompts as u64,
             evaluations: if evaluation_prompts == 0 { 0 } else { evaluations },
             memory,
-            checkpoint_bytes: checkpoint_bytes(parameters),
+            checkpoint_bytes: checkpoint_bytes(trained),
             checkpoints_kept: recipe.checkpoint.keep as u64,
             threads,
         })
@@ -173,8 +180,13 @@ impl Plan {
         ];
         let parts = parts.iter().filter(|(_, bytes)| *bytes > 0);
         let parts: Vec<String> = parts.map(|(name, bytes)| format!("{name} {}", human_bytes(*bytes))).collect();
+        let learning = match self.trained_parameters == self.parameters {
+            true => String::new(),
+            false => format!(", of an adapter {} that learn", self.trained_parameters),
+        };
+        let model = format!("{}, {} parameters{learning}, context {}", self.model, self.parameters, self.context);
         let mut lines = vec![
-            ("model".to_string(), format!("{}, {} parameters, context {}", self.model, self.parameters, self.context)),
+            ("model".to_string(), model),
             ("memory".to_string(), format!("about {}: {}", human_bytes(memory.peak()), parts.join(", "))),
             (
                 "disk".to_string(),
@@ -199,14 +211,14 @@ pub(crate) fn checkpoint_bytes(parameters: u64) -> u64 {
     3 * F32 * parameters + TOKENIZER_AND_STATE
 }
 
-fn memory_of_weights(recipe: &Recipe, model: &ModelConfig) -> MemoryPlan {
-    let one = F32 * model.parameters() as u64;
+fn memory_of_weights(recipe: &Recipe, parameters: u64, trained: u64) -> MemoryPlan {
+    let (one, learned) = (F32 * parameters, F32 * trained);
     let reference = recipe.stages.iter().any(|stage| stage.objective().needs_reference());
     MemoryPlan {
         // The packing of the backward pass is a second copy.
         weights: 2 * one,
-        gradients: one,
-        moments: 2 * one,
+        gradients: learned,
+        moments: 2 * learned,
         reference: if reference { one } else { 0 },
         ..MemoryPlan::default()
     }

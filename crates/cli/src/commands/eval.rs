@@ -27,9 +27,12 @@ const SHOWN: usize = 5;
 #[derive(Args, Debug)]
 #[command(before_help = "Example: lapidary eval --model DIR --task chain-sum --prompts 500 --out after.json")]
 pub struct Eval {
-    /// A Hugging Face directory, a checkpoint, a GGUF file, or a built-in preset
+    /// A Hugging Face directory, a checkpoint, a GGUF file, an adapter of PEFT, or a built-in preset
     #[arg(short, long, value_name = "DIR", required_unless_present = "run", conflicts_with = "run")]
     model: Option<String>,
+    /// An adapter of PEFT to put on the model
+    #[arg(long, value_name = "DIR", requires = "model")]
+    adapter: Option<PathBuf>,
     /// A run directory
     #[arg(short, long, value_name = "DIR")]
     run: Option<PathBuf>,
@@ -82,7 +85,7 @@ impl Eval {
     pub fn run(&self, output: &mut Output) -> Outcome {
         let exam = self.exam()?;
         let before = self.against.as_deref().map(saved).transpose()?;
-        let model = open(&exam.model, exam.settings.seed, self.threads)?;
+        let model = open(&exam.model, self.adapter.as_deref(), exam.settings.seed, self.threads)?;
         let progress = output.progress("evaluating");
         let tokenizer = model.tokenizer()?;
         let heard = |done: usize, total: usize| progress.at(done, total);

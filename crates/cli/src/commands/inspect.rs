@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lapidary_core::{Kind, Problem, Result};
-use lapidary_engine::hf::Checkpoint;
+use lapidary_engine::hf::{AdapterCheckpoint, Checkpoint};
 use lapidary_engine::{ModelConfig, Router};
 use lapidary_task::{Split, TaskSpec, build};
 use lapidary_train::checkpoint::{Checkpoints, verify};
@@ -40,6 +40,8 @@ impl Inspect {
             run_directory(path, output)
         } else if path.join("config.json").exists() || is_gguf {
             self.model(output)
+        } else if AdapterCheckpoint::is_at(path) {
+            self.adapter(output)
         } else {
             self.data(output)
         }
@@ -85,6 +87,34 @@ impl Inspect {
         if self.tensors {
             output.line("")?;
             let rows = tensors.into_iter().map(|tensor| vec![tensor.name, format!("{:?}", tensor.shape)]);
+            output.table(&["tensor", "shape"], rows)?;
+        }
+        Ok(())
+    }
+
+    fn adapter(&self, output: &mut Output) -> Outcome {
+        let adapter = AdapterCheckpoint::open(&self.path)?;
+        let lora = adapter.lora();
+        let base = adapter.raw_config().get("base_model_name_or_path");
+        let facts = vec![
+            ("path", json!(self.path.to_string_lossy())),
+            ("base", json!(base)),
+            ("rank", json!(lora.rank)),
+            ("alpha", json!(lora.alpha)),
+            ("rslora", json!(lora.rslora)),
+            ("targets", json!(lora.targets)),
+            ("tensors", json!(adapter.names().count())),
+            ("size on disk", json!(human_bytes(bytes_below(&self.path)))),
+            ("tokenizer", json!(tokenizer(&self.path))),
+        ];
+        if output.json {
+            let whole: Value = facts.into_iter().map(|(key, value)| (key.replace(' ', "_"), value)).collect();
+            return output.json(&whole);
+        }
+        print_facts("adapter", facts, output)?;
+        if self.tensors {
+            output.line("")?;
+            let rows = adapter.names().map(|name| vec![name.to_string(), format!("{:?}", adapter.shape(name))]);
             output.table(&["tensor", "shape"], rows)?;
         }
         Ok(())

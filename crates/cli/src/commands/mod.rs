@@ -6,6 +6,7 @@ mod doctor;
 mod eval;
 mod generate;
 mod inspect;
+mod merge;
 mod methods;
 mod reward;
 mod score;
@@ -29,6 +30,7 @@ pub enum Command {
     Generate(generate::Generate),
     Score(score::Score),
     Reward(reward::Reward),
+    Merge(merge::Merge),
     Inspect(inspect::Inspect),
     Methods(methods::Methods),
     Tasks(tasks::Tasks),
@@ -50,6 +52,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Command::Generate(verb) => verb.run(&mut output)?,
         Command::Score(verb) => verb.run(&mut output)?,
         Command::Reward(verb) => verb.run(&mut output)?,
+        Command::Merge(verb) => verb.run(&mut output)?,
         Command::Methods(verb) => verb.run(&mut output)?,
         Command::Tasks(verb) => verb.run(&mut output)?,
         Command::Rewards(verb) => verb.run(&mut output)?,

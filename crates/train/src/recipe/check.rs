@@ -55,6 +55,7 @@ pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
     let seed = raw.seed.unwrap_or(0);
     let name = top.name(raw.name, path)?;
     let model = top.model(raw.model)?;
+    let adapter = raw.adapter.map(|raw| top.within("adapter").adapter(raw, &model)).transpose()?;
     let eval = Checker { tree, table: "eval".into() }.eval(raw.eval.unwrap_or_default(), &stages)?;
     let checker = Checker { tree, table: "checkpoint".into() };
     let raw_checkpoint = raw.checkpoint.unwrap_or_default();
@@ -62,7 +63,7 @@ pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
         every: checker.count("every", raw_checkpoint.every, 50, 1)?,
         keep: checker.count("keep", raw_checkpoint.keep, 2, 2)? as usize,
     };
-    Ok(Recipe { seed, name, model, stages, eval, checkpoint })
+    Ok(Recipe { seed, name, model, adapter, stages, eval, checkpoint })
 }
 
 /// Turns serde's refusal into a problem with a suggestion.
@@ -150,6 +151,11 @@ impl Checker<'_> {
         label: impl Into<String>,
     ) -> Problem {
         Problem::new(Kind::Usage, code, message).at(self.tree.value_place(&self.path(key), label))
+    }
+
+    /// A table that does not belong where it is.
+    pub fn wrong_table(&self, code: &'static str, message: impl Into<String>) -> Problem {
+        Problem::new(Kind::Usage, code, message).at(self.tree.value_place(&self.table, "this table"))
     }
 
     pub fn missing(&self, key: &str) -> Problem {

@@ -7,6 +7,7 @@
 //! [`Recipe::to_toml`] writes every key, so that what a run did can be read without knowing any default, and gives an equal
 //! recipe when read again.
 
+mod adapter;
 mod check;
 mod exploration;
 mod names;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use lapidary_algo::Objective;
 use lapidary_core::{Kind, Problem, Result};
+use lapidary_engine::LoraConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -42,6 +44,8 @@ pub struct Recipe {
     pub name: String,
     /// A built-in preset, a Hugging Face directory or a GGUF file.
     pub model: String,
+    /// What learns in place of the model, which is frozen then.
+    pub adapter: Option<LoraConfig>,
     /// What is done, in order; at least one.
     pub stages: Vec<Stage>,
     /// How the model is evaluated.

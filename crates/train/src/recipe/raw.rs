@@ -7,6 +7,7 @@ use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::adapter::RawAdapter;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
 use super::schema;
 
@@ -26,6 +27,9 @@ pub(super) struct RawRecipe {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::model")]
     pub model: Option<String>,
+    /// Train an adapter of low rank instead of the model. Default: the model itself learns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<RawAdapter>,
     /// The stages of the run, in order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::stages")]

@@ -61,6 +61,9 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
         String::new(),
         vec![("seed", json!(recipe.seed)), ("name", json!(recipe.name)), ("model", json!(recipe.model))],
     )];
+    if let Some(adapter) = &recipe.adapter {
+        sections.push(Section::new("[adapter]", "adapter".into(), super::adapter::entries(adapter)));
+    }
     for (at, stage) in recipe.stages.iter().enumerate() {
         let path = format!("stage.{}", at + 1);
         let mut entries = vec![("kind", json!(stage.kind())), ("task", task(stage.task()))];

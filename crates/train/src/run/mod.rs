@@ -82,11 +82,12 @@ pub struct Summary {
 pub fn run(recipe: &Recipe, settings: &Settings, watch: &mut dyn Watch, stop: &StopFlag) -> Result<Outcome> {
     let ear = Ear::new(watch);
     let directory = open_directory(recipe, settings, &ear)?;
-    let model = crate::model::load(&recipe.model, recipe.seed, settings.threads)?;
+    let model = crate::model::load_adapted(&recipe.model, recipe.adapter.as_ref(), recipe.seed, settings.threads)?;
     go(recipe, settings, directory, model, &ear, stop)
 }
 
-/// As [`run`], with a model that is already there: an engine of your own, or a toy one in tests.
+/// As [`run`], with a model that is already there: an engine of your own, or a toy one in tests. The recipe's `[adapter]` is
+/// yours to make then.
 pub fn run_model(
     recipe: &Recipe,
     settings: &Settings,
@@ -194,7 +195,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             let path = self.directory.reference(self.state.stage);
             let parent = path.parent().unwrap_or(Path::new("."));
             std::fs::create_dir_all(parent).map_err(|error| Problem::io("make", parent, &error))?;
-            require_space(parent, 4 * self.plan.parameters, "the frozen reference model")?;
+            require_space(parent, 4 * self.plan.trained_parameters, "the frozen reference model")?;
             let engine = &self.model.engine;
             let manifest = commit_directory(&path, self.state.step, |directory| engine.save_model(directory))?;
             self.state.reference = Some(manifest.blake3);
@@ -341,7 +342,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         rollouts::sync(&self.directory.rollouts(), self.saved + 1, self.state.step)?;
         let checkpoints = self.directory.checkpoints();
         let (model, state) = (&self.model, &self.state);
-        let manifest = checkpoints.commit(state.step, checkpoint_bytes(self.plan.parameters), |directory| {
+        let manifest = checkpoints.commit(state.step, checkpoint_bytes(self.plan.trained_parameters), |directory| {
             model.engine.save_model(directory)?;
             model.tokenizer.save(directory)?;
             let inner = directory.join("state");
