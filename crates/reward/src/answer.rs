@@ -121,6 +121,21 @@ pub(crate) fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(joint).to_lowercase()
 }
 
+/// Text in the form in which two formulas are written alike: spacing around words, dollar signs, `\left`, `\right` and
+/// the size of a fraction do not matter; case does.
+pub(crate) fn written(text: &str) -> String {
+    let mut text = text.trim_matches(|c: char| c.is_whitespace() || c == '$').trim_end_matches('.').to_string();
+    for (from, to) in [("\\left", ""), ("\\right", ""), ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("$", "")] {
+        text = text.replace(from, to);
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// verl's GSM8K score of a completion, strict or flexible.
+pub(crate) fn verl_gsm8k(completion: &str, reference: &str, flexible: bool) -> Verdict {
+    verl(completion, reference, if flexible { Verl::Flexible } else { Verl::Strict })
+}
+
 /// verl's GSM8K score: the last 300 characters; strict takes the last `#### N` without commas, flexible the last run of
 /// digits, points and commas that is not a single point; the result is compared as a string.
 /// Source: verl, `verl/utils/reward_score/gsm8k.py`; checked against 789 cases of its own output.

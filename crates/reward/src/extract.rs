@@ -13,6 +13,8 @@ pub enum Mark {
     Tags,
     /// `The final answer is 72.`, `Answer: 72`, `A: 72` at the start of a line.
     Final,
+    /// The last formula: `$…$`, `$$…$$`, `\(…\)`, `\[…\]`.
+    LastMath,
     /// The last line's number: its only one, or the one after its last `=`.
     LastNumber,
     /// The completion is the answer.
@@ -20,8 +22,8 @@ pub enum Mark {
 }
 
 impl Mark {
-    /// The words of the option `extract`, in the default order.
-    pub const NAMES: &'static [&'static str] = &["hash", "boxed", "tags", "final", "last-number", "whole"];
+    /// The words of the option `extract`.
+    pub const NAMES: &'static [&'static str] = &["hash", "boxed", "tags", "final", "last-math", "last-number", "whole"];
 
     /// The mark of a word.
     pub fn named(name: &str) -> Option<Self> {
@@ -30,6 +32,7 @@ impl Mark {
             "boxed" => Mark::Boxed,
             "tags" => Mark::Tags,
             "final" => Mark::Final,
+            "last-math" => Mark::LastMath,
             "last-number" => Mark::LastNumber,
             "whole" => Mark::Whole,
             _ => return None,
@@ -43,6 +46,7 @@ impl Mark {
             Mark::Boxed => "in \\boxed{}",
             Mark::Tags => "in <answer>",
             Mark::Final => "after \"answer\"",
+            Mark::LastMath => "last formula",
             Mark::LastNumber => "last number",
             Mark::Whole => "whole text",
         }
@@ -61,26 +65,21 @@ pub enum Extraction<'a> {
 }
 
 /// More marks than this in one completion are a listing, whatever they hold.
-const MOST_MARKS: usize = 64;
+pub(crate) const MOST_MARKS: usize = 64;
 
 /// Looks for the marks in the given order; the first kind that occurs decides, also when it is ambiguous.
 ///
 /// Only what follows the last `</think>` is looked at. `numeric` says that the reference is a number: then a `####`
 /// before a word is a heading, and `LastNumber` applies. With `last` the last of several different marks counts.
 pub fn extract<'a>(completion: &'a str, order: &[Mark], numeric: bool, last: bool) -> Extraction<'a> {
-    let text = completion.rfind("</think>").map_or(completion, |at| &completion[at + "</think>".len()..]);
+    let text = after_thought(completion);
     for &mark in order {
         let found = match mark {
-            Mark::Hash => hashes(text, numeric),
-            Mark::Boxed => boxes(text),
-            Mark::Tags => tags(text),
-            Mark::Final => finals(text),
-            Mark::Whole => Some(text.trim()).filter(|whole| !whole.is_empty()).into_iter().collect(),
             Mark::LastNumber if numeric => match last_number(text, last) {
                 Extraction::Missing => continue,
                 decided => return decided,
             },
-            Mark::LastNumber => continue,
+            _ => marked(text, mark, numeric),
         };
         if let Some(&answer) = found.last() {
             let agree = found.iter().all(|other| same(other, answer));
@@ -91,6 +90,24 @@ pub fn extract<'a>(completion: &'a str, order: &[Mark], numeric: bool, last: boo
         }
     }
     Extraction::Missing
+}
+
+/// What follows the last `</think>`; all of a completion without one.
+pub(crate) fn after_thought(completion: &str) -> &str {
+    completion.rfind("</think>").map_or(completion, |at| &completion[at + "</think>".len()..])
+}
+
+/// Everything that one kind of mark marks, in order; nothing for `LastNumber`, which is no mark.
+pub(crate) fn marked(text: &str, mark: Mark, numeric: bool) -> Vec<&str> {
+    match mark {
+        Mark::Hash => hashes(text, numeric),
+        Mark::Boxed => boxes(text),
+        Mark::Tags => tags(text),
+        Mark::Final => finals(text),
+        Mark::LastMath => formulas(text).last().map(|range| text[range.clone()].trim()).into_iter().collect(),
+        Mark::Whole => Some(text.trim()).filter(|whole| !whole.is_empty()).into_iter().collect(),
+        Mark::LastNumber => Vec::new(),
+    }
 }
 
 fn same(a: &str, b: &str) -> bool {
@@ -118,14 +135,27 @@ fn hashes(text: &str, numeric: bool) -> Vec<&str> {
     found
 }
 
-/// Contents of outermost boxes with balanced braces. One pass: a box that never closes ends the search.
+/// Contents of outermost boxes.
 fn boxes(text: &str) -> Vec<&str> {
+    boxed(text).into_iter().map(|found| text[found.inside].trim()).collect()
+}
+
+/// A box: the range of all of it, and that of what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Boxed {
+    pub(crate) all: std::ops::Range<usize>,
+    pub(crate) inside: std::ops::Range<usize>,
+}
+
+/// Outermost boxes with balanced braces that hold something. One pass: a box that never closes ends the search.
+pub(crate) fn boxed(text: &str) -> Vec<Boxed> {
     let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("\\boxed{").into_iter().chain(rest.find("\\fbox{")).min() {
-        let Some(open) = rest[at..].find('{').map(|open| at + open + 1) else { break };
+    let mut from = 0;
+    while let Some(at) = text[from..].find("\\boxed{").into_iter().chain(text[from..].find("\\fbox{")).min() {
+        let start = from + at;
+        let Some(open) = text[start..].find('{').map(|open| start + open + 1) else { break };
         let mut depth = 1usize;
-        let close = rest[open..].bytes().position(|byte| {
+        let close = text[open..].bytes().position(|byte| {
             match byte {
                 b'{' => depth += 1,
                 b'}' => depth -= 1,
@@ -134,13 +164,47 @@ fn boxes(text: &str) -> Vec<&str> {
             depth == 0
         });
         let Some(length) = close else { break };
-        let content = rest[open..open + length].trim();
-        if !content.is_empty() {
-            found.push(content);
+        from = open + length + 1;
+        if !text[open..open + length].trim().is_empty() {
+            found.push(Boxed { all: start..from, inside: open..open + length });
         }
-        rest = &rest[open + length + 1..];
         if found.len() > MOST_MARKS {
             break;
+        }
+    }
+    found
+}
+
+/// The ranges of what `$…$`, `$$…$$`, `\(…\)` and `\[…\]` hold, in order; an escaped `\$` is no mark. One pass.
+pub(crate) fn formulas(text: &str) -> Vec<std::ops::Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut found: Vec<std::ops::Range<usize>> = Vec::new();
+    let mut open: Option<(usize, &[u8])> = None;
+    let mut at = 0;
+    while at < bytes.len() {
+        let pair = bytes.get(at..at + 2).unwrap_or(&[]);
+        let (mark, closes): (usize, &[u8]) = match (bytes[at], pair) {
+            (_, b"$$") => (2, b"$$"),
+            (b'$', _) => (1, b"$"),
+            (_, b"\\(") => (2, b"\\)"),
+            (_, b"\\[") => (2, b"\\]"),
+            (_, b"\\)" | b"\\]") => (2, pair),
+            (b'\\', [_, _]) => (2, b""),
+            _ => (1, b""),
+        };
+        open = match open {
+            Some((start, wanted)) if !closes.is_empty() && (pair == wanted || (wanted == b"$" && closes == b"$")) => {
+                if !text[start..at].trim().is_empty() {
+                    found.push(start..at);
+                }
+                None
+            }
+            None if !closes.is_empty() && !matches!(pair, b"\\)" | b"\\]") => Some((at + mark, closes)),
+            other => other,
+        };
+        at += mark;
+        while at < bytes.len() && !text.is_char_boundary(at) {
+            at += 1;
         }
     }
     found
@@ -181,7 +245,14 @@ fn after_phrases<'a>(text: &'a str, lower: &str, phrases: &[&str], line_start: b
         .map(|(at, length)| at + length)
         .collect();
     ends.sort_unstable();
-    ends.into_iter().map(|end| sentence(&text[end..])).filter(|answer| !answer.is_empty()).collect()
+    // of "Final answer: the final answer is 5" only the last phrase counts
+    let reach = |end: usize| end + (text.len() - end).min(text[end..].find('\n').unwrap_or(usize::MAX));
+    let nested = |index: usize| {
+        let (here, next) = (ends[index], ends.get(index + 1));
+        next.is_some_and(|next| *next <= reach(here) && !text[here..*next].contains(['.', ',', '$', '\\']))
+    };
+    let outer: Vec<usize> = (0..ends.len()).filter(|index| !nested(*index)).map(|index| ends[index]).collect();
+    outer.into_iter().map(|end| sentence(&text[end..])).filter(|answer| !answer.is_empty()).collect()
 }
 
 /// The rest of a sentence: to the end of the line, or to a full stop that no digit follows.
@@ -280,6 +351,17 @@ mod tests {
     }
 
     #[test]
+    fn formulas_are_found_in_every_notation() {
+        let found = |text: &'static str| formulas(text).into_iter().map(|range| &text[range]).collect::<Vec<_>>();
+        assert_eq!(found("a $x$ b $$y$$ c \\(z\\) d \\[w\\]"), ["x", "y", "z", "w"]);
+        assert_eq!(found("costs \\$5, so $1+\\$2$ and $open"), ["1+\\$2"]);
+        assert_eq!(
+            extract("so $1$, then $\\frac{1}{2}$ é", &[LastMath], true, false),
+            Extraction::Found("\\frac{1}{2}", LastMath)
+        );
+    }
+
+    #[test]
     fn headings_thoughts_unclosed_and_nested_marks() {
         assert_eq!(found("#### Step 1\nadd\n\\boxed{7}"), Some("7"));
         assert_eq!(found("<think>\\boxed{1}</think>\\boxed{2}"), Some("2"));
@@ -287,5 +369,7 @@ mod tests {
         assert_eq!(found("<answer>\\boxed{5}</answer>"), Some("5"));
         assert_eq!(found("\\boxed{}\n4"), Some("4"));
         assert_eq!(found("I think the answer is 5. The final answer is 6."), Some("6"));
+        assert_eq!(found("Final Answer: The final answer is 7. I hope it is correct."), Some("7"));
+        assert_eq!(found("The answer is 5, the answer is 6"), None, "two answers on one line");
     }
 }

@@ -25,6 +25,7 @@ mod find;
 mod format;
 pub mod jsonl;
 mod length;
+mod math;
 mod mix;
 mod number;
 mod number_sorting;

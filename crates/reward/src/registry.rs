@@ -29,6 +29,7 @@ impl RewardInfo {
 
 static REWARDS: &[RewardInfo] = &[
     crate::answer::INFO,
+    crate::math::INFO,
     crate::format::INFO,
     crate::length::INFO,
     crate::command::INFO,
