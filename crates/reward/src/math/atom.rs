@@ -390,7 +390,13 @@ impl Parser {
 
     /// A unit after a number: words in `\text{}`, or a known unit, up to the end of the member.
     pub(super) fn unit(&mut self, value: &Node) -> Parse<Option<Node>> {
-        let constant = !value.any(&|node| matches!(node, Node::Name(_) | Node::Text(_) | Node::Bracketed(..)));
+        // behind an expression with variables only \text{} is a unit, and no word is one behind a word
+        let said = matches!(self.peek(), Some(Token::Text(_)));
+        let constant = !value.any(&|node| match node {
+            Node::Name(name) => !said || name.chars().filter(|c| c.is_alphabetic()).count() > 1 && !name.contains('_'),
+            Node::Text(_) | Node::Bracketed(..) | Node::Set(_) | Node::Sets(..) => true,
+            _ => false,
+        });
         let starts = match self.peek() {
             Some(Token::Text(_)) => true,
             Some(Token::Letters(word)) => {

@@ -68,6 +68,7 @@ fn only_words(words: &[Lexeme]) -> Option<Node> {
                 spoken.push(text.clone());
             }
             Token::Join(or) if words.len() > 3 && sure => spoken.push(if *or { "or".into() } else { "and".into() }),
+            Token::Sign('-') if spoken.is_empty() => return None,
             Token::Sign('(' | ')' | '-' | '\'' | '.' | '{' | '}') => {}
             _ => return None,
         }
@@ -277,7 +278,26 @@ impl Parser {
                 _ => term,
             });
         }
-        Ok(if terms.len() == 1 { terms.swap_remove(0) } else { Node::Sum(terms) })
+        if terms.len() == 1 {
+            return Ok(terms.swap_remove(0));
+        }
+        // the unit behind the last term is that of the sum: 18 + 2π cm
+        let one_unit = terms.iter().rev().skip(1).all(|term| !term.any(&|node| matches!(node, Node::Measured(..))));
+        let unit = match terms.last_mut() {
+            Some(Node::Measured(inner, unit)) if one_unit => {
+                let (value, unit) = ((**inner).clone(), std::mem::take(unit));
+                Some((value, unit))
+            }
+            Some(Node::PlusMinus(inner, flipped)) if one_unit => match &**inner {
+                Node::Measured(value, unit) => Some((Node::PlusMinus(value.clone(), *flipped), unit.clone())),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((value, unit)) = unit else { return Ok(Node::Sum(terms)) };
+        terms.pop();
+        terms.push(value);
+        Ok(Node::Measured(Box::new(Node::Sum(terms)), unit))
     }
 
     fn product(&mut self) -> Parse<Node> {

@@ -58,6 +58,9 @@ pub(super) fn choice(text: &str) -> Option<char> {
     let rest = plain.trim_start().strip_prefix('(')?;
     let letter = rest.chars().next().filter(|letter| named(*letter))?;
     let said = rest[1..].strip_prefix(')')?.trim();
+    if said.starts_with(|c: char| !(c.is_alphanumeric() || matches!(c, ':' | '.' | '('))) {
+        return None; // (B) + 1 is no choice
+    }
     let again = said.as_bytes().windows(3).any(|three| three[0] == b'(' && three[2] == b')' && named(three[1] as char));
     let single = !said.split_whitespace().any(|word| word == "or" || word == "and");
     (!said.is_empty() && !again && single).then_some(letter)

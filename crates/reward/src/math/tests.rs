@@ -105,6 +105,12 @@ fn decimals_percent_and_units() {
             ("\\$36", "36^\\circ", false),
             ("\\$36", "€36", false),
             ("-\\$5", "-5", true),
+            ("18+2\\pi", "18+2\\pi\\text{ cm}", true),
+            ("-\\frac{24}{25}", "-\\frac{24}{25}\\text{ cm}", true),
+            ("3 \\pm 2\\sqrt2", "3 \\pm 2 \\sqrt2\\text{ cm}", true),
+            ("3R^2", "3R^2\\text{ cm}", true),
+            ("x^2+1", "x^2 + 1 \\text{ square meters}", true),
+            ("18+2\\pi \\text{ m}", "18+2\\pi\\text{ cm}", false),
         ],
     );
     check(&json!({"rounding": "exact"}), &[("3.14", "3.14159", false), ("3.14", "3.140", true)]);
@@ -236,6 +242,12 @@ fn structures_part_by_part() {
             ("\\text{east}", "west", false),
             ("\\text{no}", "no", true),
             ("\\text{yes}", "no", false),
+            ("\\text{east}", "-\\text{east}", false),
+            ("\\text{(B)}", "\\text{(B)}+1", false),
+            ("\\text{(B)}", "-\\text{(B)}", false),
+            ("\\frac{3}{8}", "-\\frac{3}{8}", false),
+            ("1 / 2004!", "-1 / 2004!", false),
+            ("(2/5, 3/5)", "2(2/5, 3/5)", false),
         ],
     );
     check(&json!({"lists": "ordered"}), &[("1,-2", "-2, 1", false), ("1,-2", "1,-2", true)]);
