@@ -21,18 +21,76 @@ pub enum KlEstimator {
     K3,
 }
 
-/// Penalty for leaving the reference: `coefficient · k` is added to the loss of every trained token.
+/// Where the penalty for leaving the reference is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KlPlace {
+    /// Added to the loss of every trained token, with a gradient (GRPO).
+    Loss,
+    /// Taken off the reward of every trained token before advantages are made, without one (RLOO, PPO, REINFORCE++).
+    Reward,
+}
+
+/// Penalty for leaving the reference: `coefficient · k` at every trained token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kl {
     /// Weight of the penalty; 0 needs no reference.
     pub coefficient: f64,
     /// Which estimator.
     pub estimator: KlEstimator,
+    /// Where it is put.
+    pub place: KlPlace,
+    /// Whether the estimate is weighted by the token's ratio `π_θ/π_old`, which makes the gradient of [`KlEstimator::K3`]
+    /// that of the KL itself although the tokens are the old policy's (DeepSeek-V3.2, §3.1). Only in the loss.
+    pub unbiased: bool,
+    /// Moves the coefficient so that the KL stays near a target.
+    pub adaptive: Option<AdaptiveKl>,
 }
 
 impl Kl {
     /// No penalty.
-    pub const OFF: Kl = Kl { coefficient: 0.0, estimator: KlEstimator::K3 };
+    pub const OFF: Kl = Kl {
+        coefficient: 0.0,
+        estimator: KlEstimator::K3,
+        place: KlPlace::Loss,
+        unbiased: false,
+        adaptive: None,
+    };
+
+    /// No penalty; a coefficient above 0 puts it into the reward, as the log-ratio itself.
+    pub const IN_REWARD: Kl = Kl { estimator: KlEstimator::K1, place: KlPlace::Reward, ..Kl::OFF };
+
+    /// The coefficient where the penalty is part of the loss.
+    pub(crate) fn in_loss(&self) -> f64 {
+        if self.place == KlPlace::Loss { self.coefficient } else { 0.0 }
+    }
+
+    /// The coefficient where the penalty is part of the reward.
+    pub(crate) fn in_reward(&self) -> f64 {
+        if self.place == KlPlace::Reward { self.coefficient } else { 0.0 }
+    }
+}
+
+/// A controller of the coefficient (Ziegler et al. 2019, arXiv 1909.08593, §2.2):
+/// `β ← β · (1 + clip(KL/target − 1, ±0.2) · answers/horizon)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdaptiveKl {
+    /// The KL to stay near, in nats per token.
+    pub target: f64,
+    /// How many answers a full correction takes.
+    pub horizon: f64,
+}
+
+impl AdaptiveKl {
+    /// Most that one step's error counts for.
+    const ERROR_LIMIT: f64 = 0.2;
+
+    /// The coefficient after a step of `answers` answers whose KL was `kl`.
+    pub fn next(&self, coefficient: f64, kl: f64, answers: usize) -> f64 {
+        assert!(self.target > 0.0 && self.horizon > 0.0 && kl.is_finite(), "a target, a horizon and a KL");
+        let error = (kl / self.target - 1.0).clamp(-Self::ERROR_LIMIT, Self::ERROR_LIMIT);
+        coefficient * (1.0 + error * answers as f64 / self.horizon)
+    }
 }
 
 impl KlEstimator {
@@ -111,5 +169,15 @@ mod tests {
         }
         close(sums[0], exact, 2e-3, "k1");
         close(sums[1], exact, 2e-4, "k3");
+    }
+
+    /// By hand: far above the target the error counts 0.2, far below −0.2, near it what it is.
+    #[test]
+    fn the_coefficient_follows_the_kl() {
+        let controller = AdaptiveKl { target: 0.1, horizon: 1000.0 };
+        close(controller.next(0.5, 9.0, 100), 0.5 * 1.02, 1e-15, "above");
+        close(controller.next(0.5, -1.0, 100), 0.5 * 0.98, 1e-15, "below");
+        close(controller.next(0.5, 0.11, 100), 0.5 * 1.01, 1e-15, "near");
+        assert_eq!(controller.next(0.5, 0.1, 100), 0.5);
     }
 }

@@ -14,12 +14,16 @@
 //! let grpo = method("grpo").expect("registered");
 //! let objective = (grpo.defaults)();
 //! // Four answers to one prompt, two of them right.
-//! let advantages = objective.advantages(&[Some(1.0), Some(0.0), Some(0.0), Some(1.0)], &[0, 0, 0, 0]);
-//! assert!((advantages.per_row[0] - 0.866024).abs() < 1e-6);
+//! let rewards = [Some(1.0), Some(0.0), Some(0.0), Some(1.0)];
+//! let advantages = objective.advantages(&lapidary_algo::Experience::of_rewards(&rewards, &[0, 0, 0, 0]))?;
+//! assert!((advantages.mean_of(0) - 0.866024).abs() < 1e-6);
+//! # Ok::<(), lapidary_core::Problem>(())
 //! ```
 
-mod advantage;
 mod aggregate;
+mod correction;
+mod critic;
+mod estimators;
 mod kl;
 mod loss;
 mod metrics;
@@ -30,6 +34,7 @@ mod page;
 mod properties;
 mod ratio;
 mod shaping;
+mod state;
 mod surrogate;
 #[cfg(test)]
 mod testing;
@@ -38,15 +43,21 @@ mod verl;
 
 pub mod methods;
 
-pub use advantage::{Advantage, Advantages, rewards_vary};
 pub use aggregate::{Aggregate, Normaliser};
-pub use kl::{Kl, KlEstimator};
+pub use correction::{Correction, CorrectionMode, Denominator, Level, OffPolicy, Opsm, OpsmLevel, Rejection};
+pub use critic::Critic;
+pub use estimators::{
+    Advantage, Advantages, EntropyCredit, EntropyMean, EntropyPosition, Experience, Normalise, RowAdvantage, Scope,
+    TokenAdvantages, rewards_vary,
+};
+pub use kl::{AdaptiveKl, Kl, KlEstimator, KlPlace};
 pub use loss::{LossBatch, LossOutput};
 pub use methods::{Method, MethodKind, Source, method, methods};
 pub use metrics::{LossMetrics, Metric, metric, metrics};
-pub use objective::Objective;
-pub use overrides::{AdvantageName, InvalidSetting, Overrides, SurrogateName};
+pub use objective::{Needs, Objective, Prepared};
+pub use overrides::{AdvantageName, InvalidSetting, LevelName, Overrides, SurrogateName};
 pub use page::methods_page;
 pub use ratio::Ratio;
-pub use shaping::{Overlong, overlong_penalty};
+pub use shaping::{GroupOverlong, Overlong, overlong_penalty};
+pub use state::MethodState;
 pub use surrogate::Surrogate;

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use lapidary_core::{Ragged, Want};
 
+use crate::estimators::{Experience, TokenAdvantages};
+use crate::kl::Kl;
 use crate::loss::LossBatch;
 use crate::methods::{Method, MethodKind, methods};
 use crate::metrics::{LossMetrics, Metric, RowSums, metrics};
@@ -13,22 +15,34 @@ const NOTICE: &str = "<!-- Made from the registry in `crates/algo`; its tests sa
 /// The metrics of a run in which everything that can be seen is seen.
 pub(crate) fn metrics_of(method: &Method) -> Vec<&'static Metric> {
     let objective = (method.defaults)();
-    let mask: Ragged<bool> = [vec![true]].into_iter().collect();
-    let logp = mask.like(0.0_f32);
+    let mask: Ragged<bool> = [16, 17, 65, 257].into_iter().map(|length| vec![true; length]).collect();
+    let numbers = mask.like(0.0_f32);
     let supervised = method.kind == MethodKind::Supervised;
+    let advantages = TokenAdvantages::PerRow(vec![0.0; mask.rows()]);
     let batch = LossBatch {
-        mask: &mask,
-        logp_old: None,
-        logp_rollout: (!supervised).then_some(&logp),
-        logp_reference: Some(&logp),
-        advantages: &[0.0],
-        want: Want::ENTROPY,
+        logp_rollout: (!supervised).then_some(&numbers),
+        logp_reference: Some(&numbers),
+        ..LossBatch::new(&mask, &advantages, Want::ENTROPY)
     };
     let mut seen = LossMetrics::for_batch(&objective, &batch);
-    seen.push(RowSums { tokens: 1.0, ..RowSums::default() });
+    for length in mask.lengths() {
+        seen.push(RowSums { tokens: length as f64, ratios: 1.0, ..RowSums::default() });
+    }
     let mut names: Vec<&str> = seen.finish().into_iter().map(|(name, _)| name).collect();
     if !supervised {
-        names.extend(objective.advantages(&[Some(0.0)], &[0]).metrics().into_iter().map(|(name, _)| name));
+        let (rewards, groups) = ([Some(0.0); 4], [0, 0, 1, 1]);
+        let experience = Experience {
+            mask: Some(&mask),
+            logp: Some(&numbers),
+            logp_reference: Some(&numbers),
+            entropy: Some(&numbers),
+            value: Some(&numbers),
+            ..Experience::of_rewards(&rewards, &groups)
+        };
+        let kl = Kl { coefficient: 1.0, ..objective.kl };
+        if let Ok(advantages) = objective.advantage.of(&experience, &kl) {
+            names.extend(advantages.metrics().into_iter().map(|(name, _)| name));
+        }
     }
     metrics().iter().filter(|metric| names.contains(&metric.name)).collect()
 }
@@ -98,7 +112,7 @@ fn settings(page: &mut String, method: &Method) {
         method.name
     );
     for (key, value) in (method.defaults)().settings().entries() {
-        let source = method.sources.iter().find(|source| source.key == key).map_or("", |source| source.source);
+        let source = method.source(key).unwrap_or_default();
         let _ = writeln!(page, "| `{key}` | `{value}` | {source} |");
     }
 }
@@ -159,9 +173,12 @@ mod tests {
     fn every_setting_has_a_source_and_every_source_a_setting() {
         for method in methods() {
             let settings: Vec<&str> = (method.defaults)().settings().entries().iter().map(|entry| entry.0).collect();
-            let sources: Vec<&str> = method.sources.iter().map(|source| source.key).collect();
-            assert_eq!(settings, sources, "{}", method.name);
-            assert!(method.sources.iter().all(|source| !source.source.is_empty()));
+            for key in &settings {
+                assert!(method.source(key).is_some_and(|source| !source.is_empty()), "{}: {key}", method.name);
+            }
+            for source in method.sources {
+                assert!(settings.contains(&source.key), "{}: {}", method.name, source.key);
+            }
         }
     }
 }

@@ -13,6 +13,16 @@ pub enum Surrogate {
         /// Upper bound of the ratio for bad answers, above 1; `None` leaves it open.
         dual: Option<f64>,
     },
+    /// `−sg[clip(w, 1−low, cap)]·A·log π_θ`: the ratio is a weight without a gradient of its own, so no token ever stops
+    /// learning (CISPO, MiniMax-M1, arXiv 2506.13585, eq. 4–5).
+    Cispo {
+        /// How far below 1 the weight may fall; 1 is no lower bound.
+        low: f64,
+        /// How far above 1 the weight may rise, or the cap itself where `absolute`.
+        high: f64,
+        /// Whether `high` is the cap itself (TRL, ScaleRL) and not a distance from 1 (the paper, slime, verl).
+        absolute: bool,
+    },
     /// `−A·log π_θ`: the score-function estimator (Williams 1992). The ratio is reported but not used, so it is exact
     /// only while the weights are those that sampled: one update per rollout.
     Reinforce,
@@ -31,6 +41,8 @@ pub(crate) enum Stopped {
     High,
     /// A bad answer that has become likelier than `dual` times.
     Dual,
+    /// None, but the weight is held at a bound (CISPO).
+    Capped,
 }
 
 /// The surrogate at a token: value and partial derivatives.
@@ -47,7 +59,12 @@ pub(crate) struct Term {
 impl Surrogate {
     /// Whether the ratio enters the loss.
     pub fn uses_ratio(&self) -> bool {
-        matches!(self, Surrogate::Clip { .. })
+        matches!(self, Surrogate::Clip { .. } | Surrogate::Cispo { .. })
+    }
+
+    /// Whether the ratio is a weight that no gradient flows through.
+    pub(crate) fn holds_ratio(&self) -> bool {
+        matches!(self, Surrogate::Cispo { .. })
     }
 
     /// Whether rewards enter the loss.
@@ -58,15 +75,23 @@ impl Surrogate {
     pub(crate) fn at(&self, ratio: f64, logp: f64, advantage: f64) -> Term {
         match *self {
             Surrogate::Clip { low, high, dual } => clip(ratio, advantage, low, high, dual),
-            Surrogate::Reinforce if advantage == 0.0 => {
-                Term { loss: 0.0, by_ratio: 0.0, by_logp: 0.0, stopped: Stopped::No }
+            Surrogate::Cispo { low, high, absolute } => {
+                let cap = if absolute { high } else { 1.0 + high };
+                let weight = ratio.clamp((1.0 - low).min(cap), cap);
+                let stopped = if weight == ratio { Stopped::No } else { Stopped::Capped };
+                score_function(weight * advantage, logp, stopped)
             }
-            Surrogate::Reinforce => {
-                Term { loss: -advantage * logp, by_ratio: 0.0, by_logp: -advantage, stopped: Stopped::No }
-            }
+            Surrogate::Reinforce => score_function(advantage, logp, Stopped::No),
             Surrogate::Nll => Term { loss: -logp, by_ratio: 0.0, by_logp: -1.0, stopped: Stopped::No },
         }
     }
+}
+
+/// `−weight·log π_θ`.
+fn score_function(weight: f64, logp: f64, stopped: Stopped) -> Term {
+    // 0 exactly, not −0 or 0·∞, where there is nothing to learn.
+    let (loss, by_logp) = if weight == 0.0 { (0.0, 0.0) } else { (-weight * logp, -weight) };
+    Term { loss, by_ratio: 0.0, by_logp, stopped }
 }
 
 /// A ratio exactly on a bound takes the unclipped branch: there the gradient still flows.
@@ -160,6 +185,26 @@ mod tests {
                 let differs = higher.at(ratio, 0.0, advantage).by_ratio != at(None, ratio, advantage).by_ratio;
                 assert_eq!(differs, advantage > 0.0 && ratio > 1.2 && ratio <= 1.28, "{ratio} {advantage}");
             }
+        }
+    }
+
+    /// The spec's list of peers' caps (§1, surprise 9): slime and verl mean `1 + ε_high`, TRL means `ε_high` itself.
+    #[test]
+    fn caps_of_cispo_by_hand() {
+        let weight = |low, high, absolute, ratio| -Surrogate::Cispo { low, high, absolute }.at(ratio, -2.0, 1.0).by_logp;
+        assert_eq!([0.1, 1.0, 1.28, 9.0].map(|ratio| weight(1.0, 0.28, false, ratio)), [0.1, 1.0, 1.28, 1.28]);
+        assert_eq!([0.1, 1.0, 4.0, 9.0].map(|ratio| weight(1.0, 5.0, true, ratio)), [0.1, 1.0, 4.0, 5.0], "TRL");
+        assert_eq!([0.1, 1.0, 4.0, 9.0].map(|ratio| weight(1.0, 5.0, false, ratio)), [0.1, 1.0, 4.0, 6.0], "slime");
+        assert_eq!([0.1, 1.0, 9.0].map(|ratio| weight(0.2, 0.28, false, ratio)), [0.8, 1.0, 1.28], "verl's own bounds");
+        let term = Surrogate::Cispo { low: 1.0, high: 0.28, absolute: false }.at(9.0, -2.0, -1.0);
+        assert_eq!((term.loss, term.by_ratio, term.by_logp, term.stopped), (-2.56, 0.0, 1.28, Stopped::Capped));
+    }
+
+    #[test]
+    fn no_advantage_is_exactly_nothing() {
+        for surrogate in [Surrogate::Reinforce, Surrogate::Cispo { low: 1.0, high: 0.28, absolute: false }] {
+            let term = surrogate.at(1e8, -1e30, 0.0);
+            assert_eq!((term.loss.to_bits(), term.by_logp.to_bits()), (0, 0));
         }
     }
 }

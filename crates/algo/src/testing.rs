@@ -3,7 +3,9 @@
 use lapidary_core::Ragged;
 use serde_json::Value;
 
+use crate::Kl;
 use crate::aggregate::Normaliser;
+use crate::estimators::{Rows, TokenRow, Values};
 use crate::loss::{Row, RowOutput};
 use crate::objective::Objective;
 
@@ -44,7 +46,7 @@ pub(crate) fn fixtures() -> [Fixture; 2] {
                 rollout: Some(part("rollout", row)),
                 reference: Some(part("reference", row)),
                 entropy: Some(part("entropy", row)),
-                advantage: 0.0,
+                ..Row::default()
             })
             .collect();
         let rewards = floats(&golden["rewards"]).into_iter().map(Some).collect();
@@ -57,14 +59,84 @@ fn bools(value: &Value) -> Vec<bool> {
 }
 
 impl Fixture {
-    /// The rows with the objective's advantages (one group), and the step's normaliser for answers of at most 8 tokens.
-    pub fn prepare(&self, objective: &Objective) -> (Vec<Row>, Normaliser) {
-        let (advantages, _) = objective.advantage.of_f64(&self.rewards, &vec![0; self.rewards.len()]);
-        let mut rows = self.rows.clone();
-        for (row, advantage) in rows.iter_mut().zip(advantages) {
-            row.advantage = advantage;
+    /// What the estimators see: one group, the old policy's entropies, and the KL of `kl` in the reward. Rows have no
+    /// prompt, so a place is an index of the row.
+    pub fn experience(&self, kl: &Kl) -> Rows {
+        let penalty = |row: &Row| -> Vec<f64> {
+            let pairs = row.old.iter().flatten().zip(row.reference.iter().flatten());
+            pairs.map(|(old, reference)| kl.in_reward() * kl.estimator.at(*old, *reference).0).collect()
+        };
+        let tokens = self.rows.iter().enumerate().map(|(index, row)| TokenRow {
+            places: (0..self.mask.len_of(index)).filter(|&token| self.mask.row(index)[token]).collect(),
+            kl_penalty: if kl.in_reward() == 0.0 { Vec::new() } else { penalty(row) },
+            entropy: row.entropy.clone().unwrap(),
+            value: row.entropy.iter().flatten().map(|entropy| 0.5 - 0.3 * entropy).collect(),
+        });
+        Rows {
+            verdicts: self.rewards.clone(),
+            rewards: self.rewards.clone(),
+            groups: vec![0; self.rewards.len()],
+            tokens: tokens.collect(),
         }
-        (rows, objective.normaliser(&self.mask, 8))
+    }
+
+    /// The rows with the objective's advantages (one group), the correction's weights and made-up values, and the step's
+    /// normaliser for answers of at most 8 tokens.
+    pub fn prepare(&self, objective: &Objective) -> (Vec<Row>, Normaliser) {
+        let estimate = objective.advantage.estimate(&self.experience(&objective.kl));
+        let mut rows = self.rows.clone();
+        let mut remaining = self.mask.clone();
+        for (index, row) in rows.iter_mut().enumerate() {
+            row.advantage = estimate.row(index, row.logp.len());
+            if objective.off_policy.weighs() {
+                let log_ratios: Vec<f64> =
+                    row.old.iter().flatten().zip(row.rollout.iter().flatten()).map(|(old, rollout)| old - rollout).collect();
+                let weights = objective.off_policy.fate(&log_ratios).weights;
+                if objective.off_policy.denominator == crate::Denominator::Remaining {
+                    let mut kept = weights.iter();
+                    for on in remaining.row_mut(index).iter_mut().filter(|on| **on) {
+                        *on = *kept.next().unwrap() != 0.0;
+                    }
+                }
+                row.weights = Some(weights);
+            }
+            if objective.critic.is_some() {
+                let around = |shift: f64| row.logp.iter().map(|logp| 0.4 * logp + shift).collect();
+                let goal = estimate.returns.as_ref().map(|returns| returns[index].clone());
+                row.critic = Some(crate::loss::CriticRow { value: around(0.7), before: around(0.55), goal: goal.unwrap() });
+            }
+        }
+        (rows, objective.normaliser(&remaining, 8))
+    }
+}
+
+/// One advantage per token of each row, against those printed.
+#[track_caller]
+pub(crate) fn close_rows(values: &Values, expected: &[&[f64]], tolerance: f64) {
+    let Values::Tokens(rows) = values else { panic!("one per token") };
+    assert_eq!(rows.len(), expected.len());
+    for (index, (row, expected)) in rows.iter().zip(expected).enumerate() {
+        assert_eq!(row.len(), expected.len(), "row {index}");
+        for (got, expected) in row.iter().zip(*expected) {
+            close(*got, *expected, tolerance, &format!("row {index}"));
+        }
+    }
+}
+
+/// Losses and, where given, gradients of F1 and F2 against the numbers printed in the specification.
+#[track_caller]
+pub(crate) fn close_losses(objective: &Objective, losses: [f64; 2], slopes: Option<[&[&[f64]]; 2]>) {
+    for (index, fixture) in fixtures().iter().enumerate() {
+        let (rows, normaliser) = fixture.prepare(objective);
+        let outputs: Vec<RowOutput> = rows.iter().map(|row| objective.row(row, &normaliser)).collect();
+        close(outputs.iter().map(|output| output.sums.loss).sum(), losses[index], 1e-6, "loss");
+        let Some(slopes) = slopes else { continue };
+        for (output, expected) in outputs.iter().zip(slopes[index]) {
+            assert_eq!(output.by_logp.len(), expected.len());
+            for (got, expected) in output.by_logp.iter().zip(*expected) {
+                close(*got, *expected, 1e-6, "gradient");
+            }
+        }
     }
 }
 
@@ -95,7 +167,8 @@ pub(crate) fn check_golden(objective: &Objective, key: &str, printed: [f64; 2]) 
     }
 }
 
-/// Central differences of the summed loss by each log-probability and entropy, against the closed form.
+/// Central differences of the loss by each log-probability, entropy and value, against the closed form. What is held
+/// by a stop-gradient stays where it is while the log-probability moves.
 ///
 /// A log-probability that sits within the step of a kink must not be among the rows.
 #[track_caller]
@@ -103,23 +176,28 @@ pub(crate) fn check_finite_differences(objective: &Objective, rows: &[Row], norm
     let step = 1e-6;
     for (index, row) in rows.iter().enumerate() {
         let output = objective.row(row, normaliser);
-        let loss_of = |changed: &Row| objective.row(changed, normaliser).sums.loss;
-        for token in 0..row.logp.len() {
+        let held = Row { held: Some(row.logp.clone()), ..row.clone() };
+        let difference = |change: &dyn Fn(&mut Row, f64)| {
             let [up, down] = [step, -step].map(|step| {
-                let mut changed = row.clone();
-                changed.logp[token] += step;
-                loss_of(&changed)
+                let mut changed = held.clone();
+                change(&mut changed, step);
+                objective.row(&changed, normaliser).sums.loss
             });
-            let what = format!("row {index}, token {token}, by log-probability: {row:?}");
-            let slope = output.by_logp[token];
-            close(slope, (up - down) / (2.0 * step), 1e-7 * (1.0 + slope.abs()), &what);
+            (up - down) / (2.0 * step)
+        };
+        for token in 0..row.logp.len() {
+            let check = |slope: f64, difference: f64, what: &str| {
+                let what = format!("row {index}, token {token}, by {what}: {row:?}");
+                close(slope, difference, 1e-7 * (1.0 + slope.abs()), &what);
+            };
+            check(output.by_logp[token], difference(&|row, step| row.logp[token] += step), "log-probability");
             if row.entropy.is_some() {
-                let [up, down] = [step, -step].map(|step| {
-                    let mut changed = row.clone();
-                    changed.entropy.as_mut().unwrap()[token] += step;
-                    loss_of(&changed)
-                });
-                close(output.by_entropy, (up - down) / (2.0 * step), 1e-7, "by entropy");
+                let by_entropy = difference(&|row, step| row.entropy.as_mut().unwrap()[token] += step);
+                check(output.by_entropy[token], by_entropy, "entropy");
+            }
+            if row.critic.is_some() {
+                let by_value = difference(&|row, step| row.critic.as_mut().unwrap().value[token] += step);
+                check(output.by_value[token], by_value, "value");
             }
         }
     }

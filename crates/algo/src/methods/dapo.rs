@@ -75,8 +75,9 @@ mod tests {
 
     #[test]
     fn overlong_answers_pay_as_in_the_paper() {
-        let paper = |length| defaults().length_penalty(length, 20480);
-        assert_eq!([16384, 17408, 18432, 20480, 20481].map(paper), [0.0, -0.25, -0.5, -1.0, -1.0]);
+        let lengths = [16384, 17408, 18432, 20480, 20481];
+        let penalties = defaults().length_penalties(&lengths, &[None; 5], &[0; 5], 20480);
+        assert_eq!(penalties, [0.0, -0.25, -0.5, -1.0, -1.0]);
     }
 
     #[test]

@@ -40,8 +40,6 @@ pub(super) const METHOD: Method = Method {
         Source { key: "kl_coefficient", source: "TRL's Dr. GRPO recipe: β = 0" },
         Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
         Source { key: "entropy_coefficient", source: "off in the paper" },
-        Source { key: "dynamic_sampling", source: "off: part of DAPO" },
-        Source { key: "overlong_share", source: "off: part of DAPO" },
     ],
     suggestions: &[
         Suggestion { key: "samples_per_prompt", value: 8.0, source: "TRL's Dr. GRPO recipe" },

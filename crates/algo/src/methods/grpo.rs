@@ -11,9 +11,9 @@
 //!
 //! Coordinates: `group_zscore × token × clip(0.2, 0.2) × seq_mean_token_mean`.
 
-use super::{Method, MethodKind, Source, Suggestion};
+use super::{Method, MethodKind, Source, Suggestion, plain};
 use crate::overrides::DELTA;
-use crate::{Advantage, Aggregate, Kl, Objective, Ratio, Surrogate};
+use crate::{Advantage, Aggregate, Objective, Ratio, Surrogate};
 
 pub(super) const METHOD: Method = Method {
     name: "grpo",
@@ -44,8 +44,6 @@ pub(super) const METHOD: Method = Method {
         },
         Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
         Source { key: "entropy_coefficient", source: "off in the paper" },
-        Source { key: "dynamic_sampling", source: "off: part of DAPO" },
-        Source { key: "overlong_share", source: "off: part of DAPO" },
     ],
     suggestions: &[
         Suggestion { key: "samples_per_prompt", value: 8.0, source: "slime's GLM recipes and TRL; the paper has 64" },
@@ -56,17 +54,12 @@ pub(super) const METHOD: Method = Method {
 
 /// The four coordinates and switches that the GRPO family varies.
 pub(super) fn defaults() -> Objective {
-    Objective {
-        advantage: Advantage::GroupZscore { ddof: 1, delta: DELTA },
-        ratio: Ratio::Token,
-        surrogate: Surrogate::Clip { low: 0.2, high: 0.2, dual: None },
-        aggregate: Aggregate::SeqMeanTokenMean,
-        length_constant: None,
-        kl: Kl::OFF,
-        entropy_coefficient: 0.0,
-        dynamic_sampling: false,
-        overlong: None,
-    }
+    plain(
+        Advantage::GroupZscore { ddof: 1, delta: DELTA },
+        Ratio::Token,
+        Surrogate::Clip { low: 0.2, high: 0.2, dual: None },
+        Aggregate::SeqMeanTokenMean,
+    )
 }
 
 #[cfg(test)]
@@ -85,7 +78,7 @@ mod tests {
             let (rows, normaliser) = fixture.prepare(&defaults());
             for mut row in rows.clone() {
                 row.old = None;
-                let expected = -row.advantage / (rows.len() * row.logp.len()) as f64;
+                let expected = -row.advantage[0] / (rows.len() * row.logp.len()) as f64;
                 for slope in defaults().row(&row, &normaliser).by_logp {
                     close(slope, expected, 1e-15, "gradient");
                 }

@@ -1,19 +1,84 @@
 //! Methods: one file each, one line each in the registry. Adding a method touches nothing else.
 
+mod cispo;
 mod dapo;
 mod dr_grpo;
 mod grpo;
+mod grpo_s;
 mod gspo;
+mod gspo_article;
+mod gspo_token;
+mod gtpo;
+mod gtpo_article;
+mod ppo;
 mod reinforce;
+mod reinforce_plus_plus;
+mod reinforce_plus_plus_baseline;
 mod rloo;
 mod sft;
 
+use crate::correction::OffPolicy;
 use crate::metrics::Metric;
 use crate::objective::Objective;
+use crate::{Advantage, Aggregate, Kl, Ratio, Surrogate};
 
 /// Every method, in the order of the docs.
-static REGISTRY: &[Method] =
-    &[sft::METHOD, reinforce::METHOD, rloo::METHOD, grpo::METHOD, dr_grpo::METHOD, dapo::METHOD, gspo::METHOD];
+static REGISTRY: &[Method] = &[
+    sft::METHOD,
+    reinforce::METHOD,
+    reinforce_plus_plus::METHOD,
+    reinforce_plus_plus_baseline::METHOD,
+    rloo::METHOD,
+    grpo::METHOD,
+    dr_grpo::METHOD,
+    dapo::METHOD,
+    cispo::METHOD,
+    ppo::METHOD,
+    gspo::METHOD,
+    gspo_token::METHOD,
+    gspo_article::METHOD,
+    gtpo::METHOD,
+    grpo_s::METHOD,
+    gtpo_article::METHOD,
+];
+
+/// Sources of settings that a method leaves as they are for all: off.
+const COMMON: &[Source] = &[
+    Source { key: "kl_in", source: "as GRPO: arXiv 2402.03300, eq. 3" },
+    Source { key: "kl_unbiased", source: "off as in GRPO; DeepSeek-V3.2 (arXiv 2512.02556, §3.1) has it" },
+    Source { key: "kl_target", source: "off as in verl and slime; arXiv 1909.08593, §2.2 has a controller" },
+    Source {
+        key: "correction_level",
+        source: "off: on the native engine sampler and trainer agree to the last bit; slime and verl have `token` for \
+                 samplers that do not",
+    },
+    Source { key: "rejection_level", source: "off as in verl; slime's `mis.yaml` has `geometric` or `token`" },
+    Source { key: "rejection_veto", source: "off as in verl; slime's `mis.yaml` has 1e-4" },
+    Source { key: "bypass", source: "off as in slime and verl: three policies are kept apart" },
+    Source { key: "opsm_delta", source: "off as in slime and TRL; with it, slime has 1e-4 and TRL hints at 0.5" },
+    Source { key: "dynamic_sampling", source: "off: part of DAPO" },
+    Source { key: "overlong_share", source: "off: part of DAPO" },
+    Source { key: "group_overlong", source: "off: part of GTPO" },
+];
+
+/// The four coordinates, with everything else off.
+fn plain(advantage: Advantage, ratio: Ratio, surrogate: Surrogate, aggregate: Aggregate) -> Objective {
+    Objective {
+        advantage,
+        ratio,
+        surrogate,
+        aggregate,
+        length_constant: None,
+        kl: Kl::OFF,
+        entropy_coefficient: 0.0,
+        off_policy: OffPolicy::OFF,
+        critic: None,
+        critic_only: false,
+        dynamic_sampling: false,
+        overlong: None,
+        group_overlong: None,
+    }
+}
 
 /// What a method learns from, and so what a stage must give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +135,7 @@ pub struct Method {
     pub kind: MethodKind,
     /// The vetted objective.
     pub defaults: fn() -> Objective,
-    /// A source for every setting of the defaults.
+    /// Sources of the settings of the defaults; those that are off for all methods need none.
     pub sources: &'static [Source],
     /// Stage values that go with it.
     pub suggestions: &'static [Suggestion],
@@ -85,6 +150,11 @@ impl Method {
     /// The method's page in the docs, in Markdown.
     pub fn page(&self) -> String {
         crate::page::page_of(self)
+    }
+
+    /// Where the default of a setting comes from.
+    pub fn source(&self, key: &str) -> Option<&'static str> {
+        self.sources.iter().chain(COMMON).find(|source| source.key == key).map(|source| source.source)
     }
 
     /// The suggested value of a key of the stage.

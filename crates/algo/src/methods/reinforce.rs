@@ -12,8 +12,8 @@
 //!
 //! Coordinates: `batch_mean × token (reported only) × reinforce × seq_mean_token_sum`.
 
-use super::{Method, MethodKind, Source, Suggestion};
-use crate::{Advantage, Aggregate, Kl, Objective, Ratio, Surrogate};
+use super::{Method, MethodKind, Source, Suggestion, plain};
+use crate::{Advantage, Aggregate, Objective, Ratio, Surrogate};
 
 pub(super) const METHOD: Method = Method {
     name: "reinforce",
@@ -35,7 +35,6 @@ pub(super) const METHOD: Method = Method {
         Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
         Source { key: "entropy_coefficient", source: "off: Williams' estimator has none" },
         Source { key: "dynamic_sampling", source: "off: a step's baseline gives every answer an advantage" },
-        Source { key: "overlong_share", source: "off: part of DAPO" },
     ],
     suggestions: &[
         Suggestion { key: "updates_per_rollout", value: 1.0, source: "the estimator is exact on policy only" },
@@ -48,17 +47,7 @@ pub(super) const METHOD: Method = Method {
 };
 
 fn defaults() -> Objective {
-    Objective {
-        advantage: Advantage::BatchMean,
-        ratio: Ratio::Token,
-        surrogate: Surrogate::Reinforce,
-        aggregate: Aggregate::SeqMeanTokenSum,
-        length_constant: None,
-        kl: Kl::OFF,
-        entropy_coefficient: 0.0,
-        dynamic_sampling: false,
-        overlong: None,
-    }
+    plain(Advantage::BatchMean, Ratio::Token, Surrogate::Reinforce, Aggregate::SeqMeanTokenSum)
 }
 
 #[cfg(test)]

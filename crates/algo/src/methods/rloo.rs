@@ -5,19 +5,19 @@
 //! L   = −(1/N) Σ_i Σ_t m_it · A_i · log π_θ(y_it)
 //! ```
 //! Ahmadian et al., arXiv 2402.14740; Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free!". Leaving
-//! the answer itself out of its baseline keeps the gradient unbiased. The original puts the KL to the reference into
-//! the reward; with verifiable rewards it is off, and `kl_coefficient` adds it to the loss instead.
+//! the answer itself out of its baseline keeps the gradient unbiased. The KL to the reference is part of the reward, as in
+//! the original: `r_i` less `β Σ_t (logp_it − logp_ref_it)`; with verifiable rewards `β` is 0.
 //!
 //! Coordinates: `leave_one_out × token (reported only) × reinforce × seq_mean_token_sum`.
 
-use super::{Method, MethodKind, Source, Suggestion};
+use super::{Method, MethodKind, Source, Suggestion, plain};
 use crate::{Advantage, Aggregate, Kl, Objective, Ratio, Surrogate};
 
 pub(super) const METHOD: Method = Method {
     name: "rloo",
     title: "RLOO (REINFORCE leave-one-out)",
     paper: "Ahmadian et al. 2024, arXiv 2402.14740; Kool et al. 2019",
-    equation: "A_i = r_i − 1/(G−1) Σ_{j≠i} r_j\nL = −(1/N) Σ_i Σ_t m_it · A_i · log π(y_it)",
+    equation: "r_i −= β·Σ_t (logp_it − logp_ref_it),   A_i = r_i − 1/(G−1) Σ_{j≠i} r_j\nL = −(1/N) Σ_i Σ_t m_it · A_i · log π(y_it)",
     summary: "Each answer is compared with the other answers to the same prompt; unbiased, nothing clipped.",
     when: "On-policy training with small groups: one update per rollout, `samples_per_prompt` from 2 to 8.",
     differs: "`dr_grpo` has the same advantage up to the factor G/(G−1), but clips, so it allows several updates per \
@@ -32,10 +32,9 @@ pub(super) const METHOD: Method = Method {
             key: "kl_coefficient",
             source: "off for verifiable rewards (arXiv 2503.14476, §2.3); the paper and TRL (0.05) have it",
         },
-        Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
+        Source { key: "kl_estimator", source: "arXiv 2402.14740, eq. 2: the log-ratio itself" },
+        Source { key: "kl_in", source: "arXiv 2402.14740, eq. 2" },
         Source { key: "entropy_coefficient", source: "off in the paper" },
-        Source { key: "dynamic_sampling", source: "off: part of DAPO" },
-        Source { key: "overlong_share", source: "off: part of DAPO" },
     ],
     suggestions: &[
         Suggestion { key: "samples_per_prompt", value: 4.0, source: "arXiv 2402.14740: k = 2 and 4" },
@@ -45,17 +44,8 @@ pub(super) const METHOD: Method = Method {
 };
 
 fn defaults() -> Objective {
-    Objective {
-        advantage: Advantage::LeaveOneOut,
-        ratio: Ratio::Token,
-        surrogate: Surrogate::Reinforce,
-        aggregate: Aggregate::SeqMeanTokenSum,
-        length_constant: None,
-        kl: Kl::OFF,
-        entropy_coefficient: 0.0,
-        dynamic_sampling: false,
-        overlong: None,
-    }
+    let coordinates = plain(Advantage::LeaveOneOut, Ratio::Token, Surrogate::Reinforce, Aggregate::SeqMeanTokenSum);
+    Objective { kl: Kl::IN_REWARD, ..coordinates }
 }
 
 #[cfg(test)]

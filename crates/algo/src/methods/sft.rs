@@ -8,8 +8,8 @@
 //!
 //! Coordinates: `– × – × nll × token_mean`.
 
-use super::{Method, MethodKind, Source, Suggestion};
-use crate::{Advantage, Aggregate, Kl, Objective, Ratio, Surrogate};
+use super::{Method, MethodKind, Source, Suggestion, plain};
+use crate::{Advantage, Aggregate, Objective, Ratio, Surrogate};
 
 pub(super) const METHOD: Method = Method {
     name: "sft",
@@ -44,17 +44,7 @@ pub(super) const METHOD: Method = Method {
 };
 
 fn defaults() -> Objective {
-    Objective {
-        advantage: Advantage::Raw,
-        ratio: Ratio::Token,
-        surrogate: Surrogate::Nll,
-        aggregate: Aggregate::TokenMean,
-        length_constant: None,
-        kl: Kl::OFF,
-        entropy_coefficient: 0.0,
-        dynamic_sampling: false,
-        overlong: None,
-    }
+    plain(Advantage::Raw, Ratio::Token, Surrogate::Nll, Aggregate::TokenMean)
 }
 
 #[cfg(test)]
@@ -73,7 +63,7 @@ mod tests {
         for fixture in fixtures() {
             let (rows, normaliser) = fixture.prepare(&defaults());
             for mut row in rows {
-                row.advantage = 1.0;
+                row.advantage = vec![1.0; row.logp.len()];
                 let (sft, other) = (defaults().row(&row, &normaliser), reinforce.row(&row, &normaliser));
                 assert_eq!((sft.by_logp, sft.sums.loss), (other.by_logp, other.sums.loss));
             }

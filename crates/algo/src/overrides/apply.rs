@@ -1,0 +1,431 @@
+//! Settings put over an objective, each checked.
+
+use super::names::{AdvantageName, LevelName, SurrogateName, Written};
+use super::{DELTA, InvalidSetting, Overrides};
+use crate::aggregate::Aggregate;
+use crate::correction::{Correction, CorrectionMode, Denominator, OffPolicy, Opsm, OpsmLevel, Rejection};
+use crate::critic::Critic;
+use crate::estimators::{Advantage, EntropyCredit};
+use crate::kl::{AdaptiveKl, Kl, KlPlace};
+use crate::objective::Objective;
+use crate::shaping::{GroupOverlong, Overlong};
+use crate::surrogate::Surrogate;
+
+/// Default of `std_ddof`: the unbiased standard deviation (verl and slime: torch.std).
+const DDOF: u8 = 1;
+/// Default of both bounds where a recipe turns clipping on (PPO, arXiv 1707.06347, §6.1).
+const CLIP: f64 = 0.2;
+/// Default of `kl_horizon` (verl and TRL).
+const HORIZON: f64 = 10_000.0;
+/// Defaults of a critic (TRL's PPOConfig).
+const CRITIC: Critic = Critic { coefficient: 0.1, value_clip: Some(0.2), warmup_steps: 0 };
+
+type Checked<T> = Result<T, InvalidSetting>;
+
+fn number(key: &'static str, value: f64, expected: &str, fits: impl Fn(f64) -> bool) -> Checked<f64> {
+    if value.is_finite() && fits(value) {
+        return Ok(value);
+    }
+    Err(InvalidSetting { key, expected: expected.to_string(), got: value.to_string() })
+}
+
+fn at_least_0(key: &'static str, value: f64) -> Checked<f64> {
+    number(key, value, "a number ≥ 0", |value| value >= 0.0)
+}
+
+/// Where keys have no meaning: refused, which is better than silently ignored.
+struct Unless<'a> {
+    only_with: &'a str,
+    got: String,
+}
+
+impl Unless<'_> {
+    fn unused<T>(&self, key: &'static str, given: Option<T>) -> Checked<()> {
+        match given {
+            None => Ok(()),
+            Some(_) => Err(InvalidSetting {
+                key,
+                expected: format!("no such key, as it only has a meaning with {}", self.only_with),
+                got: format!("it together with {}", self.got),
+            }),
+        }
+    }
+}
+
+impl Overrides {
+    pub(crate) fn apply(&self, base: Objective) -> Checked<Objective> {
+        let surrogate = self.surrogate(base.surrogate)?;
+        if surrogate == Surrogate::Nll {
+            self.refuse_rewards()?;
+        }
+        if !surrogate.uses_ratio() {
+            let got = format!("surrogate = {}", SurrogateName::from(surrogate).written());
+            Unless { only_with: "surrogate = \"clip\" or \"cispo\"", got }.unused("ratio", self.ratio)?;
+        }
+        let aggregate = self.aggregate.unwrap_or(base.aggregate);
+        let advantage = self.advantage(base.advantage)?;
+        Ok(Objective {
+            advantage,
+            ratio: self.ratio.unwrap_or(base.ratio),
+            surrogate,
+            aggregate,
+            length_constant: self.length_constant(aggregate, base.length_constant)?,
+            kl: self.kl(base.kl, advantage)?,
+            entropy_coefficient: at_least_0(
+                "entropy_coefficient",
+                self.entropy_coefficient.unwrap_or(base.entropy_coefficient),
+            )?,
+            off_policy: self.off_policy(base.off_policy)?,
+            critic: self.critic(base.critic, advantage)?,
+            critic_only: base.critic_only,
+            dynamic_sampling: self.dynamic_sampling.unwrap_or(base.dynamic_sampling),
+            overlong: self.overlong(base.overlong)?,
+            group_overlong: self.group_overlong(base.group_overlong)?,
+        })
+    }
+
+    /// Keys that a method without rewards has no use for.
+    fn refuse_rewards(&self) -> Checked<()> {
+        let unless =
+            Unless { only_with: "a method that learns from rewards", got: "method \"sft\"".into() };
+        unless.unused("advantage", self.advantage)?;
+        unless.unused("std_ddof", self.std_ddof)?;
+        unless.unused("std_delta", self.std_delta)?;
+        unless.unused("kl_in", self.kl_in)?;
+        unless.unused("kl_unbiased", self.kl_unbiased)?;
+        unless.unused("kl_target", self.kl_target)?;
+        unless.unused("correction_level", self.correction_level)?;
+        unless.unused("rejection_level", self.rejection_level)?;
+        unless.unused("rejection_veto", self.rejection_veto)?;
+        unless.unused("bypass", self.bypass)?;
+        unless.unused("opsm_delta", self.opsm_delta)?;
+        unless.unused("dynamic_sampling", self.dynamic_sampling)?;
+        unless.unused("overlong_share", self.overlong_share)?;
+        unless.unused("group_overlong", self.group_overlong)
+    }
+
+    fn advantage(&self, base: Advantage) -> Checked<Advantage> {
+        let name = self.advantage.unwrap_or(AdvantageName::from(base));
+        self.refuse_of_other_advantages(name)?;
+        let deviation = |base_ddof: u8, base_delta: f64| -> Checked<(u8, f64)> {
+            let ddof = self.std_ddof.unwrap_or(base_ddof);
+            number("std_ddof", f64::from(ddof), "0 or 1", |value| value <= 1.0)?;
+            Ok((ddof, at_least_0("std_delta", self.std_delta.unwrap_or(base_delta))?))
+        };
+        let of_zscore = || match base {
+            Advantage::GroupZscore { ddof, delta } | Advantage::BatchZscore { ddof, delta } => deviation(ddof, delta),
+            _ => deviation(DDOF, DELTA),
+        };
+        let gamma = || {
+            let base = match base {
+                Advantage::WhitenedReturn { gamma } | Advantage::Gae { gamma, .. } => gamma,
+                _ => 1.0,
+            };
+            number("gamma", self.gamma.unwrap_or(base), "a number in (0, 1]", |x| x > 0.0 && x <= 1.0)
+        };
+        Ok(match name {
+            AdvantageName::Raw => Advantage::Raw,
+            AdvantageName::BatchMean => Advantage::BatchMean,
+            AdvantageName::GroupMean => Advantage::GroupMean,
+            AdvantageName::LeaveOneOut => Advantage::LeaveOneOut,
+            AdvantageName::WhitenedGroupMean => Advantage::WhitenedGroupMean,
+            AdvantageName::EntropyShare => Advantage::EntropyShare,
+            AdvantageName::GroupZscore => of_zscore().map(|(ddof, delta)| Advantage::GroupZscore { ddof, delta })?,
+            AdvantageName::BatchZscore => of_zscore().map(|(ddof, delta)| Advantage::BatchZscore { ddof, delta })?,
+            AdvantageName::WhitenedReturn => Advantage::WhitenedReturn { gamma: gamma()? },
+            AdvantageName::Gae => {
+                let (lambda, whiten) = match base {
+                    Advantage::Gae { lambda, whiten, .. } => (lambda, whiten),
+                    _ => (1.0, true),
+                };
+                let lambda = self.gae_lambda.unwrap_or(lambda);
+                Advantage::Gae {
+                    gamma: gamma()?,
+                    lambda: number("gae_lambda", lambda, "a number from 0 to 1", |x| (0.0..=1.0).contains(&x))?,
+                    whiten: self.whiten_advantages.unwrap_or(whiten),
+                }
+            }
+            AdvantageName::EntropyToken => Advantage::EntropyTokens(self.entropy_credit(base)?),
+            AdvantageName::EntropySequence => Advantage::EntropySequences(self.entropy_credit(base)?),
+        })
+    }
+
+    fn refuse_of_other_advantages(&self, name: AdvantageName) -> Checked<()> {
+        let got = || format!("advantage = {}", name.written());
+        if !name.has_deviation() {
+            let unless = Unless { only_with: "an `advantage` that divides by a standard deviation", got: got() };
+            unless.unused("std_ddof", self.std_ddof)?;
+            unless.unused("std_delta", self.std_delta)?;
+        }
+        if !matches!(name, AdvantageName::WhitenedReturn | AdvantageName::Gae) {
+            let unless = Unless { only_with: "advantage = \"whitened_return\" or \"gae\"", got: got() };
+            unless.unused("gamma", self.gamma)?;
+        }
+        if name != AdvantageName::Gae {
+            let unless = Unless { only_with: "advantage = \"gae\"", got: got() };
+            unless.unused("gae_lambda", self.gae_lambda)?;
+            unless.unused("whiten_advantages", self.whiten_advantages)?;
+            unless.unused("value_coefficient", self.value_coefficient)?;
+            unless.unused("value_clip", self.value_clip)?;
+            unless.unused("critic_warmup_steps", self.critic_warmup_steps)?;
+        }
+        if !name.credits_entropy() {
+            let only_with = "advantage = \"entropy_token\" or \"entropy_sequence\"";
+            let unless = Unless { only_with, got: got() };
+            unless.unused("outcome_weight", self.outcome_weight)?;
+            unless.unused("entropy_weight", self.entropy_weight)?;
+            unless.unused("entropy_normalise", self.entropy_normalise)?;
+            unless.unused("entropy_scope", self.entropy_scope)?;
+            unless.unused("entropy_mean", self.entropy_mean)?;
+            unless.unused("entropy_floor", self.entropy_floor)?;
+            unless.unused("entropy_clamp_low", self.entropy_clamp_low)?;
+            unless.unused("entropy_clamp_high", self.entropy_clamp_high)?;
+            unless.unused("success_above", self.success_above)?;
+            unless.unused("skip_one_sided", self.skip_one_sided)?;
+        }
+        if name != AdvantageName::EntropyToken {
+            let unless = Unless { only_with: "advantage = \"entropy_token\"", got: got() };
+            unless.unused("entropy_position", self.entropy_position)?;
+        }
+        Ok(())
+    }
+
+    fn entropy_credit(&self, base: Advantage) -> Checked<EntropyCredit> {
+        let base = match base {
+            Advantage::EntropyTokens(credit) | Advantage::EntropySequences(credit) => credit,
+            _ => EntropyCredit::PAPER,
+        };
+        let (low, high) = base.clamp.unwrap_or((0.0, 0.0));
+        let low = at_least_0("entropy_clamp_low", self.entropy_clamp_low.unwrap_or(low))?;
+        let high = self.entropy_clamp_high.unwrap_or(high);
+        let expected = format!("0 (off) or a number > entropy_clamp_low = {low}");
+        let high = number("entropy_clamp_high", high, &expected, |high| high > low || (high == 0.0 && low == 0.0))?;
+        let ddof = self.std_ddof.unwrap_or(base.ddof);
+        number("std_ddof", f64::from(ddof), "0 or 1", |value| value <= 1.0)?;
+        let outcome = self.outcome_weight.unwrap_or(base.outcome_weight);
+        let threshold = self.success_above.unwrap_or(base.success_above);
+        Ok(EntropyCredit {
+            outcome_weight: number("outcome_weight", outcome, "a number > 0", |x| x > 0.0)?,
+            entropy_weight: at_least_0("entropy_weight", self.entropy_weight.unwrap_or(base.entropy_weight))?,
+            normalise: self.entropy_normalise.unwrap_or(base.normalise),
+            scope: self.entropy_scope.unwrap_or(base.scope),
+            mean: self.entropy_mean.unwrap_or(base.mean),
+            floor: number("entropy_floor", self.entropy_floor.unwrap_or(base.floor), "a number > 0", |x| x > 0.0)?,
+            clamp: (high > 0.0).then_some((low, high)),
+            position: self.entropy_position.unwrap_or(base.position),
+            success_above: number("success_above", threshold, "a number", |_| true)?,
+            skip_one_sided: self.skip_one_sided.unwrap_or(base.skip_one_sided),
+            ddof,
+            delta: at_least_0("std_delta", self.std_delta.unwrap_or(base.delta))?,
+        })
+    }
+
+    fn surrogate(&self, base: Surrogate) -> Checked<Surrogate> {
+        let base_name = SurrogateName::from(base);
+        let name = self.surrogate.unwrap_or(base_name);
+        if (name == SurrogateName::Nll) != (base_name == SurrogateName::Nll) {
+            let expected = match base_name {
+                SurrogateName::Nll => "\"nll\" for the method `sft`, which has no rewards",
+                _ => "\"clip\", \"cispo\" or \"reinforce\" (\"nll\" is the method `sft`)",
+            };
+            return Err(InvalidSetting { key: "surrogate", expected: expected.into(), got: name.written() });
+        }
+        let got = || format!("surrogate = {}", name.written());
+        if !matches!(name, SurrogateName::Clip | SurrogateName::Cispo) {
+            let unless = Unless { only_with: "surrogate = \"clip\" or \"cispo\"", got: got() };
+            unless.unused("clip_low", self.clip_low)?;
+            unless.unused("clip_high", self.clip_high)?;
+        }
+        if name != SurrogateName::Clip {
+            Unless { only_with: "surrogate = \"clip\"", got: got() }.unused("clip_dual", self.clip_dual)?;
+        }
+        if name != SurrogateName::Cispo {
+            Unless { only_with: "surrogate = \"cispo\"", got: got() }.unused("clip_absolute", self.clip_absolute)?;
+        }
+        let low = |base: f64| {
+            number("clip_low", self.clip_low.unwrap_or(base), "a number in (0, 1]", |x| x > 0.0 && x <= 1.0)
+        };
+        let high =
+            |base: f64| number("clip_high", self.clip_high.unwrap_or(base), "a number > 0", |x| x > 0.0);
+        Ok(match (name, base) {
+            (SurrogateName::Nll, _) => Surrogate::Nll,
+            (SurrogateName::Reinforce, _) => Surrogate::Reinforce,
+            (SurrogateName::Cispo, base) => {
+                let (base_low, base_high, absolute) = match base {
+                    Surrogate::Cispo { low, high, absolute } => (low, high, absolute),
+                    _ => (1.0, 0.28, false),
+                };
+                let absolute = self.clip_absolute.unwrap_or(absolute);
+                let high = high(base_high)?;
+                let expected = "a number ≥ 1 where clip_absolute = true makes it the cap itself";
+                number("clip_high", high, expected, |high| !absolute || high >= 1.0)?;
+                Surrogate::Cispo { low: low(base_low)?, high, absolute }
+            }
+            (SurrogateName::Clip, base) => {
+                let (base_low, base_high, base_dual) = match base {
+                    Surrogate::Clip { low, high, dual } => (low, high, dual),
+                    _ => (CLIP, CLIP, None),
+                };
+                let dual = self.clip_dual.or(base_dual).filter(|&dual| dual != 0.0);
+                Surrogate::Clip {
+                    low: low(base_low)?,
+                    high: high(base_high)?,
+                    dual: dual
+                        .map(|dual| number("clip_dual", dual, "0 (off) or a number > 1", |x| x > 1.0))
+                        .transpose()?,
+                }
+            }
+        })
+    }
+
+    fn length_constant(&self, aggregate: Aggregate, base: Option<usize>) -> Checked<Option<usize>> {
+        if aggregate != Aggregate::TokenSumConst {
+            let got = format!("aggregate = {}", aggregate.written());
+            let unless = Unless { only_with: "aggregate = \"token_sum_const\"", got };
+            unless.unused("length_constant", self.length_constant)?;
+            return Ok(None);
+        }
+        Ok(self.length_constant.or(base).filter(|&length| length != 0))
+    }
+
+    fn kl(&self, base: Kl, advantage: Advantage) -> Checked<Kl> {
+        let coefficient = at_least_0("kl_coefficient", self.kl_coefficient.unwrap_or(base.coefficient))?;
+        let place = self.kl_in.unwrap_or(base.place);
+        if place == KlPlace::Reward && AdvantageName::from(advantage).credits_entropy() {
+            return Err(InvalidSetting {
+                key: "kl_in",
+                expected: "\"loss\", as credit by entropy replaces the reward of wrong answers".into(),
+                got: place.written(),
+            });
+        }
+        if place == KlPlace::Reward {
+            let unless = Unless { only_with: "kl_in = \"loss\"", got: "kl_in = \"reward\"".into() };
+            unless.unused("kl_unbiased", self.kl_unbiased)?;
+        }
+        let target = self.kl_target.unwrap_or(base.adaptive.map_or(0.0, |adaptive| adaptive.target));
+        let target = at_least_0("kl_target", target)?;
+        if target == 0.0 {
+            let unless = Unless { only_with: "kl_target > 0", got: "kl_target = 0".into() };
+            unless.unused("kl_horizon", self.kl_horizon)?;
+        } else if coefficient == 0.0 {
+            let unless = Unless { only_with: "kl_coefficient > 0", got: "kl_coefficient = 0".into() };
+            unless.unused("kl_target", Some(target))?;
+        }
+        let horizon = self.kl_horizon.unwrap_or(base.adaptive.map_or(HORIZON, |adaptive| adaptive.horizon));
+        let horizon = number("kl_horizon", horizon, "a number > 0", |horizon| horizon > 0.0)?;
+        Ok(Kl {
+            coefficient,
+            estimator: self.kl_estimator.unwrap_or(base.estimator),
+            place,
+            unbiased: place == KlPlace::Loss && self.kl_unbiased.unwrap_or(base.unbiased),
+            adaptive: (target > 0.0).then_some(AdaptiveKl { target, horizon }),
+        })
+    }
+
+    fn critic(&self, base: Option<Critic>, advantage: Advantage) -> Checked<Option<Critic>> {
+        if !advantage.needs_value() {
+            return Ok(None);
+        }
+        let base = base.unwrap_or(CRITIC);
+        let coefficient = self.value_coefficient.unwrap_or(base.coefficient);
+        let clip = self.value_clip.unwrap_or(base.value_clip.unwrap_or(0.0));
+        let clip = at_least_0("value_clip", clip)?;
+        Ok(Some(Critic {
+            coefficient: number("value_coefficient", coefficient, "a number > 0", |x| x > 0.0)?,
+            value_clip: (clip > 0.0).then_some(clip),
+            warmup_steps: self.critic_warmup_steps.unwrap_or(base.warmup_steps),
+        }))
+    }
+
+    fn off_policy(&self, base: OffPolicy) -> Checked<OffPolicy> {
+        let correction = self.correction(base.correction)?;
+        let rejection = self.rejection(base.rejection)?;
+        let veto = self.rejection_veto.unwrap_or(base.veto.unwrap_or(0.0));
+        let veto = number("rejection_veto", veto, "0 (off) or a number < 1", |veto| (0.0..1.0).contains(&veto))?;
+        let masks = correction.is_some_and(|correction| correction.mode == CorrectionMode::Mask);
+        let mut denominator = self.rejection_denominator.unwrap_or(base.denominator);
+        if !masks && rejection.is_none() && veto == 0.0 {
+            let only_with = "a `rejection_level`, a `rejection_veto` or correction_mode = \"mask\"";
+            let unless = Unless { only_with, got: "nothing that rejects".into() };
+            unless.unused("rejection_denominator", self.rejection_denominator)?;
+            denominator = Denominator::Original;
+        }
+        let bypass = self.bypass.unwrap_or(base.bypass);
+        if bypass && (correction.is_some() || rejection.is_some() || veto > 0.0) {
+            return Err(InvalidSetting {
+                key: "bypass",
+                expected: "false, as a correction compares the sampler with the trainer's own log-probabilities".into(),
+                got: "true together with a correction, rejection or veto".into(),
+            });
+        }
+        let delta = self.opsm_delta.unwrap_or(base.opsm.map_or(0.0, |opsm| opsm.delta));
+        let delta = at_least_0("opsm_delta", delta)?;
+        if delta == 0.0 {
+            let unless = Unless { only_with: "opsm_delta > 0", got: "opsm_delta = 0".into() };
+            unless.unused("opsm_level", self.opsm_level)?;
+        }
+        let level = self.opsm_level.unwrap_or(base.opsm.map_or(OpsmLevel::Sequence, |opsm| opsm.level));
+        let opsm = (delta > 0.0).then_some(Opsm { delta, level });
+        Ok(OffPolicy { correction, rejection, veto: (veto > 0.0).then_some(veto), denominator, bypass, opsm })
+    }
+
+    fn correction(&self, base: Option<Correction>) -> Checked<Option<Correction>> {
+        let level = self.correction_level.unwrap_or(LevelName::from(base.map(|base| base.level)));
+        let Some(level) = level.level() else {
+            let unless = Unless { only_with: "a `correction_level`", got: "correction_level = \"off\"".into() };
+            unless.unused("correction_mode", self.correction_mode)?;
+            unless.unused("correction_low", self.correction_low)?;
+            unless.unused("correction_high", self.correction_high)?;
+            unless.unused("correction_normalise", self.correction_normalise)?;
+            return Ok(None);
+        };
+        let mode = self.correction_mode.unwrap_or(base.map_or(CorrectionMode::Truncate, |base| base.mode));
+        let default = Correction::default_of(level, mode);
+        let base = base.filter(|base| base.level == level && base.mode == mode).unwrap_or(default);
+        let high = self.correction_high.unwrap_or(base.high);
+        let high = number("correction_high", high, "a number ≥ 1", |high| high >= 1.0)?;
+        let low = match (self.correction_low, mode) {
+            (None, CorrectionMode::Clip) if self.correction_high.is_some() => 1.0 / high,
+            (given, _) => given.unwrap_or(base.low),
+        };
+        let low = number("correction_low", low, "a number from 0 to 1", |low| (0.0..=1.0).contains(&low))?;
+        let batch_normalise = self.correction_normalise.unwrap_or(base.batch_normalise);
+        Ok(Some(Correction { level, mode, low, high, batch_normalise }))
+    }
+
+    fn rejection(&self, base: Option<Rejection>) -> Checked<Option<Rejection>> {
+        let level = self.rejection_level.unwrap_or(LevelName::from(base.map(|base| base.level)));
+        let Some(level) = level.level() else {
+            let unless = Unless { only_with: "a `rejection_level`", got: "rejection_level = \"off\"".into() };
+            unless.unused("rejection_low", self.rejection_low)?;
+            unless.unused("rejection_high", self.rejection_high)?;
+            return Ok(None);
+        };
+        let base = base.filter(|base| base.level == level).unwrap_or(Rejection::default_of(level));
+        let (low, high) = (self.rejection_low.unwrap_or(base.low), self.rejection_high.unwrap_or(base.high));
+        Ok(Some(Rejection {
+            level,
+            low: number("rejection_low", low, "a number from 0 to 1", |low| (0.0..=1.0).contains(&low))?,
+            high: number("rejection_high", high, "a number ≥ 1", |high| high >= 1.0)?,
+        }))
+    }
+
+    fn overlong(&self, base: Option<Overlong>) -> Checked<Option<Overlong>> {
+        let share = self.overlong_share.unwrap_or(base.map_or(0.0, |overlong| overlong.share));
+        number("overlong_share", share, "a number from 0 (off) to 1", |share| (0.0..=1.0).contains(&share))?;
+        if share == 0.0 {
+            let unless = Unless { only_with: "overlong_share > 0", got: "overlong_share = 0".into() };
+            unless.unused("overlong_factor", self.overlong_factor)?;
+            return Ok(None);
+        }
+        let factor = self.overlong_factor.unwrap_or(base.map_or(1.0, |overlong| overlong.factor));
+        Ok(Some(Overlong { share, factor: at_least_0("overlong_factor", factor)? }))
+    }
+
+    fn group_overlong(&self, base: Option<GroupOverlong>) -> Checked<Option<GroupOverlong>> {
+        let easy = self.group_overlong.unwrap_or(base.map_or(0.0, |overlong| overlong.easy));
+        let fits = |easy: f64| easy == 0.0 || (easy > 0.5 && easy <= 1.0);
+        number("group_overlong", easy, "0 (off) or a number in (0.5, 1]", fits)?;
+        Ok((easy > 0.0).then_some(GroupOverlong { easy }))
+    }
+}
