@@ -49,13 +49,8 @@ pub struct Kl {
 
 impl Kl {
     /// No penalty.
-    pub const OFF: Kl = Kl {
-        coefficient: 0.0,
-        estimator: KlEstimator::K3,
-        place: KlPlace::Loss,
-        unbiased: false,
-        adaptive: None,
-    };
+    pub const OFF: Kl =
+        Kl { coefficient: 0.0, estimator: KlEstimator::K3, place: KlPlace::Loss, unbiased: false, adaptive: None };
 
     /// No penalty; a coefficient above 0 puts it into the reward, as the log-ratio itself.
     pub const IN_REWARD: Kl = Kl { estimator: KlEstimator::K1, place: KlPlace::Reward, ..Kl::OFF };

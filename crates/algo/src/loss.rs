@@ -157,7 +157,7 @@ impl Objective {
             let weights = row.weights.iter().flatten();
             weights.map(|&weight| if weight == 0.0 { 0.0 } else { short.next().copied().unwrap_or(0.0) }).collect()
         };
-        let by_value = if output.by_value.is_empty() { Vec::new() } else { spread(&output.by_value) };
+        let by_value = if self.critic.is_some() { spread(&output.by_value) } else { Vec::new() };
         RowOutput { by_logp: spread(&output.by_logp), by_entropy: spread(&output.by_entropy), by_value, ..output }
     }
 
@@ -317,7 +317,10 @@ fn check_shapes(objective: &Objective, batch: &LossBatch<'_>, stats: &TokenStats
     assert!(batch.logp_reference.is_some() || objective.kl.in_loss() == 0.0, "a KL penalty needs a reference");
     assert!(batch.want.entropy || !objective.want().entropy, "an entropy bonus needs entropies");
     assert!(batch.weights.is_some() || !objective.off_policy.weighs(), "a correction needs its weights");
-    assert!(batch.logp_rollout.is_some() || !objective.off_policy.bypass, "bypass needs the sampler's log-probabilities");
+    assert!(
+        batch.logp_rollout.is_some() || !objective.off_policy.bypass,
+        "bypass needs the sampler's log-probabilities"
+    );
     let values = [stats.value.as_ref(), batch.value_old, batch.returns];
     assert!(objective.critic.is_none() || values.iter().all(Option::is_some), "a critic needs values and returns");
 }

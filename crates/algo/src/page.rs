@@ -170,6 +170,15 @@ mod tests {
     }
 
     #[test]
+    fn the_book_lists_every_page() {
+        let summary = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/SUMMARY.md");
+        let summary = std::fs::read_to_string(summary).unwrap();
+        for method in methods() {
+            assert!(summary.contains(&format!("(methods/{}.md)", method.name)), "{}", method.name);
+        }
+    }
+
+    #[test]
     fn every_setting_has_a_source_and_every_source_a_setting() {
         for method in methods() {
             let settings: Vec<&str> = (method.defaults)().settings().entries().iter().map(|entry| entry.0).collect();

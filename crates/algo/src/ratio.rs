@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn the_token_form_has_the_sequences_value_and_the_tokens_own_gradient() {
         let (logp, old) = ([-0.1, -0.9, -2.0], [-0.3, -0.4, -2.5]);
-        let (whole, token) = (of(Ratio::SequenceGeometric, &logp, &old), of(Ratio::SequenceGeometricToken, &logp, &old));
+        let (whole, token) =
+            (of(Ratio::SequenceGeometric, &logp, &old), of(Ratio::SequenceGeometricToken, &logp, &old));
         assert_eq!(whole.values, token.values);
         assert_eq!((token.slopes.as_slice(), token.shared), (token.values.as_slice(), false));
         close(whole.slopes[0], whole.values[0] / 3.0, 1e-15, "a third each");

@@ -191,7 +191,8 @@ mod tests {
     /// The spec's list of peers' caps (§1, surprise 9): slime and verl mean `1 + ε_high`, TRL means `ε_high` itself.
     #[test]
     fn caps_of_cispo_by_hand() {
-        let weight = |low, high, absolute, ratio| -Surrogate::Cispo { low, high, absolute }.at(ratio, -2.0, 1.0).by_logp;
+        let weight =
+            |low, high, absolute, ratio| -Surrogate::Cispo { low, high, absolute }.at(ratio, -2.0, 1.0).by_logp;
         assert_eq!([0.1, 1.0, 1.28, 9.0].map(|ratio| weight(1.0, 0.28, false, ratio)), [0.1, 1.0, 1.28, 1.28]);
         assert_eq!([0.1, 1.0, 4.0, 9.0].map(|ratio| weight(1.0, 5.0, true, ratio)), [0.1, 1.0, 4.0, 5.0], "TRL");
         assert_eq!([0.1, 1.0, 4.0, 9.0].map(|ratio| weight(1.0, 5.0, false, ratio)), [0.1, 1.0, 4.0, 6.0], "slime");

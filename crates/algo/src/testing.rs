@@ -89,8 +89,13 @@ impl Fixture {
         for (index, row) in rows.iter_mut().enumerate() {
             row.advantage = estimate.row(index, row.logp.len());
             if objective.off_policy.weighs() {
-                let log_ratios: Vec<f64> =
-                    row.old.iter().flatten().zip(row.rollout.iter().flatten()).map(|(old, rollout)| old - rollout).collect();
+                let log_ratios: Vec<f64> = row
+                    .old
+                    .iter()
+                    .flatten()
+                    .zip(row.rollout.iter().flatten())
+                    .map(|(old, rollout)| old - rollout)
+                    .collect();
                 let weights = objective.off_policy.fate(&log_ratios).weights;
                 if objective.off_policy.denominator == crate::Denominator::Remaining {
                     let mut kept = weights.iter();
@@ -103,7 +108,8 @@ impl Fixture {
             if objective.critic.is_some() {
                 let around = |shift: f64| row.logp.iter().map(|logp| 0.4 * logp + shift).collect();
                 let goal = estimate.returns.as_ref().map(|returns| returns[index].clone());
-                row.critic = Some(crate::loss::CriticRow { value: around(0.7), before: around(0.55), goal: goal.unwrap() });
+                row.critic =
+                    Some(crate::loss::CriticRow { value: around(0.7), before: around(0.55), goal: goal.unwrap() });
             }
         }
         (rows, objective.normaliser(&remaining, 8))

@@ -67,11 +67,8 @@ fn rows(batch: &Batch<'_>) -> Rows {
     let values = batch.rows(&golden["values"]);
     let rewards: Vec<Option<f64>> =
         float_rows(&golden["token_level_rewards"]).iter().map(|row| Some(row.iter().sum())).collect();
-    let tokens = values.into_iter().map(|value| TokenRow {
-        places: (0..value.len()).collect(),
-        value,
-        ..TokenRow::default()
-    });
+    let tokens =
+        values.into_iter().map(|value| TokenRow { places: (0..value.len()).collect(), value, ..TokenRow::default() });
     Rows {
         verdicts: rewards.clone(),
         rewards,

@@ -84,21 +84,22 @@ fn accumulate(
 ) -> Result<LossMetrics> {
     // Entropies are wanted for the health rules even where the loss does not use them.
     let want = Want::ENTROPY;
-    let normaliser = lesson.objective.normaliser(&rows.mask, lesson.max_new_tokens);
+    let (proximal, rollout) = (rows.logp_proximal.as_ref(), rows.logp_rollout.as_ref());
+    let prepared = lesson.objective.prepare(&rows.mask, proximal, rollout, lesson.max_new_tokens);
     let mut metrics = LossMetrics::default();
     for range in microbatches(&rows.tokens, lesson.tokens_per_microbatch) {
         let part = rows.select(&range.clone().collect::<Vec<_>>());
+        let weights = prepared.weights.as_ref().map(|weights| weights.select(range.clone()));
         let batch = LossBatch {
-            mask: &part.mask,
-            logp_old: part.logp_proximal.as_ref(),
+            logp_proximal: part.logp_proximal.as_ref(),
             logp_rollout: part.logp_rollout.as_ref(),
             logp_reference: part.logp_reference.as_ref(),
-            advantages: &part.advantages,
-            want,
+            weights: weights.as_ref(),
+            ..LossBatch::new(&part.mask, &part.advantages, want)
         };
         bench.engine.accumulate(&part.tokens, want, &mut |stats| {
             check_finite(stats, &part.mask, &part.names)?;
-            let output = lesson.objective.loss(&batch, stats, &normaliser)?;
+            let output = lesson.objective.loss(&batch, stats, &prepared.normaliser)?;
             metrics.merge(output.metrics);
             Ok(output.grads)
         })?;

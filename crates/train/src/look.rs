@@ -22,14 +22,16 @@ pub(crate) fn look(
 ) -> Result<()> {
     let budget = rl.training.tokens_per_microbatch;
     let replays = rl.routing_replay == RoutingReplay::R2;
-    if replays || (rl.updates() > 1 && !exact) {
-        let want = Want { routing: replays, ..Want::default() };
+    let needs = rl.objective.needs();
+    if replays || needs.entropy || ((rl.updates() > 1 || needs.proximal) && !exact) {
+        let want = Want { routing: replays, entropy: needs.entropy, ..Want::default() };
         let stats = in_microbatches(rows, budget, |tokens| bench.engine.score(tokens, want))?;
         rows.logp_proximal = Some(stats.logp);
+        rows.entropy = needs.entropy.then_some(stats.entropy);
         if replays {
             rows.tokens.routing = stats.routing;
         }
-    } else if rl.updates() > 1 {
+    } else if rl.updates() > 1 || needs.proximal {
         rows.logp_proximal = rows.logp_rollout.clone();
     }
     if let Some(reference) = reference {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use lapidary_algo::Experience;
 use lapidary_core::{Key, Purpose, Result};
 use lapidary_engine::Engine;
 use lapidary_reward::Mix;
@@ -97,24 +98,42 @@ impl<'r> RlWork<'r> {
         let exact = step.kept().all(|sampled| sampled.rollout.weights == bench.engine.version());
         let mut rows = Rows::of(step, self.rl.truncated);
         look(bench, self.rl, &mut rows, self.reference.as_deref(), exact)?;
-        for sampled in step.groups.iter_mut().flatten() {
-            sampled.length_penalty = objective.length_penalty(sampled.length(), self.rl.max_new_tokens);
-        }
-        let shaped = |sampled: &Sampled| {
-            let penalty = if step.teaches { sampled.length_penalty } else { 0.0 };
-            sampled.verdict.value().map(|reward| (f64::from(reward) + penalty) as f32)
-        };
-        let rewards: Vec<Option<f32>> = step.kept().map(shaped).collect();
+        self.penalise(step);
+        let rewards: Vec<Option<f32>> = step.kept().map(|sampled| sampled.verdict.value()).collect();
         let groups: Vec<usize> = step.kept().map(|sampled| sampled.rollout.prompt).collect();
-        let advantages = objective.advantages(&rewards, &groups);
+        // A penalty for length alone is nothing to learn.
+        let penalties: Vec<f32> = match step.teaches {
+            true => step.kept().map(|sampled| sampled.length_penalty as f32).collect(),
+            false => Vec::new(),
+        };
+        let advantages = objective.advantages(&Experience {
+            penalties: &penalties,
+            mask: Some(&rows.mask),
+            logp: rows.logp_proximal.as_ref().or(rows.logp_rollout.as_ref()),
+            logp_reference: rows.logp_reference.as_ref(),
+            entropy: rows.entropy.as_ref(),
+            ..Experience::of_rewards(&rewards, &groups)
+        })?;
         let mut metrics = named(advantages.metrics());
-        metrics.extend(summary::rewards(step, objective.overlong.is_some()));
-        rows.advantages = advantages.per_row.clone();
+        metrics.extend(summary::rewards(step, objective.overlong.is_some() || objective.group_overlong.is_some()));
         let teaches = step.teaches;
         for (row, sampled) in step.kept_mut().enumerate() {
-            sampled.advantage = rewards[row].filter(|_| teaches).map(|_| advantages.per_row[row]);
+            sampled.advantage = rewards[row].filter(|_| teaches).map(|_| advantages.mean_of(row));
         }
+        rows.advantages = advantages.values;
         Ok((rows, metrics, advantages.reward_mean))
+    }
+
+    /// Fills in what each sample of the step pays for its length.
+    fn penalise(&self, step: &mut Step) {
+        let all = || step.groups.iter().flatten();
+        let lengths: Vec<usize> = all().map(Sampled::length).collect();
+        let verdicts: Vec<Option<f32>> = all().map(|sampled| sampled.verdict.value()).collect();
+        let prompts: Vec<usize> = all().map(|sampled| sampled.rollout.prompt).collect();
+        let penalties = self.rl.objective.length_penalties(&lengths, &verdicts, &prompts, self.rl.max_new_tokens);
+        for (sampled, penalty) in step.groups.iter_mut().flatten().zip(penalties) {
+            sampled.length_penalty = f64::from(penalty);
+        }
     }
 
     /// The rows of each update: groups in an order of their own for each pass over the rollouts, whole groups in equal

@@ -1,5 +1,6 @@
 //! Rows: the sequences that a step learns from, with everything that is known of their tokens.
 
+use lapidary_algo::TokenAdvantages;
 use lapidary_core::{Ragged, Rollout, TokenBatch, TokenRole};
 
 use crate::draw::Step;
@@ -17,8 +18,10 @@ pub(crate) struct Rows {
     pub(crate) logp_proximal: Option<Ragged<f32>>,
     /// What the frozen reference says.
     pub(crate) logp_reference: Option<Ragged<f32>>,
-    /// `[rows]`; empty for demonstrations.
-    pub(crate) advantages: Vec<f32>,
+    /// How unsure the trainer is at the weights before the step's updates, where the method asks.
+    pub(crate) entropy: Option<Ragged<f32>>,
+    /// Of every row; of none for demonstrations.
+    pub(crate) advantages: TokenAdvantages,
     /// Whom to name when a number is not finite.
     pub(crate) names: Vec<String>,
 }
@@ -47,10 +50,9 @@ impl Rows {
     /// The given rows, in the given order.
     pub(crate) fn select(&self, rows: &[usize]) -> Self {
         let of = |ragged: &Option<Ragged<f32>>| ragged.as_ref().map(|ragged| ragged.select(rows.iter().copied()));
-        let advantages = if self.advantages.is_empty() {
-            Vec::new()
-        } else {
-            rows.iter().map(|&row| self.advantages[row]).collect()
+        let advantages = match self.advantages.rows() {
+            0 => TokenAdvantages::default(),
+            _ => self.advantages.select(rows.iter().copied()),
         };
         Self {
             tokens: self.tokens.select(rows),
@@ -58,6 +60,7 @@ impl Rows {
             logp_rollout: of(&self.logp_rollout),
             logp_proximal: of(&self.logp_proximal),
             logp_reference: of(&self.logp_reference),
+            entropy: of(&self.entropy),
             advantages,
             names: rows.iter().map(|&row| self.names[row].clone()).collect(),
         }

@@ -43,8 +43,12 @@ pub(super) const METHOD: Method = Method {
         Source { key: "entropy_coefficient", source: "off in the paper" },
     ],
     suggestions: &[
-        Suggestion { key: "samples_per_prompt", value: 16.0, source: "ScaleRL, arXiv 2510.13786; the paper does not say" },
-        Suggestion { key: "updates_per_rollout", value: 16.0, source: "arXiv 2506.13585, §3.2: 16 rounds per rollout" },
+        Suggestion {
+            key: "samples_per_prompt",
+            value: 16.0,
+            source: "ScaleRL, arXiv 2510.13786; the paper does not say",
+        },
+        Suggestion { key: "updates_per_rollout", value: 16.0, source: "arXiv 2506.13585, §3.1: 16 rounds of updates" },
         Suggestion { key: "learning_rate", value: 1e-6, source: "slime's default" },
     ],
 };

@@ -55,7 +55,10 @@ pub(super) const METHOD: Method = Method {
         Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
         Source { key: "entropy_coefficient", source: "off: entropy has its place in the reward" },
         Source { key: "dynamic_sampling", source: "arXiv 2503.14476, §3.2, which the paper builds on" },
-        Source { key: "group_overlong", source: "arXiv 2508.04349, appendix D; γ₁ is not given, 0.75 in a third-party copy" },
+        Source {
+            key: "group_overlong",
+            source: "arXiv 2508.04349, appendix D; γ₁ is not given, 0.75 in a third-party copy",
+        },
     ],
     suggestions: gtpo::SUGGESTIONS,
 };
@@ -92,8 +95,7 @@ mod tests {
 
     #[test]
     fn golden_advantages() {
-        let printed =
-            [[0.977147, -0.992079, -1.007889, 1.022595].as_slice(), &[0.638373, 0.773681, -1.414214]];
+        let printed = [[0.977147, -0.992079, -1.007889, 1.022595].as_slice(), &[0.638373, 0.773681, -1.414214]];
         for (fixture, printed) in fixtures().iter().zip(printed) {
             let estimate = defaults().advantage.estimate(&fixture.experience(&Kl::OFF));
             for (row, expected) in printed.iter().enumerate() {

@@ -49,7 +49,10 @@ const SOURCES: &[Source] = &[
     Source { key: "outcome_weight", source: "arXiv 2508.04349, §3.1: α₁" },
     Source { key: "entropy_weight", source: "arXiv 2508.04349, §3.1: α₂" },
     Source { key: "entropy_normalise", source: "eq. 3 and 5 define the zeros, and the proof in B.6 needs them" },
-    Source { key: "entropy_scope", source: "arXiv 2508.04349, §2.2: group; §4 says batch, which has no baseline per prompt" },
+    Source {
+        key: "entropy_scope",
+        source: "arXiv 2508.04349, §2.2: group; §4 says batch, which has no baseline per prompt",
+    },
     Source { key: "entropy_mean", source: "arXiv 2508.04349, §2.2; the geometric one is appendix C" },
     Source { key: "entropy_floor", source: "arXiv 2508.04349, remark 2.1; 1e-3 is milder" },
     Source {
@@ -70,7 +73,10 @@ const SOURCES: &[Source] = &[
     Source { key: "kl_estimator", source: "arXiv 2402.03300, eq. 4" },
     Source { key: "entropy_coefficient", source: "off: entropy has its place in the reward" },
     Source { key: "dynamic_sampling", source: "arXiv 2503.14476, §3.2, which the paper builds on" },
-    Source { key: "group_overlong", source: "arXiv 2508.04349, appendix D; γ₁ is not given, 0.75 in a third-party copy" },
+    Source {
+        key: "group_overlong",
+        source: "arXiv 2508.04349, appendix D; γ₁ is not given, 0.75 in a third-party copy",
+    },
 ];
 
 fn defaults() -> Objective {
@@ -97,12 +103,7 @@ mod tests {
     #[test]
     fn golden_losses_and_gradients() {
         let slopes: [&[&[f64]]; 2] = [
-            &[
-                &[-0.124993, -0.110724, 0.0],
-                &[0.081858, 0.0],
-                &[0.095801, 0.0, 0.089972, 0.109892],
-                &[0.0],
-            ],
+            &[&[-0.124993, -0.110724, 0.0], &[0.081858, 0.0], &[0.095801, 0.0, 0.089972, 0.109892], &[0.0]],
             &[&[-0.104543, -0.087031], &[-0.103986, -0.143491], &[0.0, 0.213272]],
         ];
         close_losses(&defaults(), [-0.053069, -0.037217], Some(slopes));
@@ -133,8 +134,7 @@ mod tests {
             &[&[-1.414213, 0.0, 0.0], &[1.456964, -0.936619], &[-1.456964, 0.936619, 0.0, 0.0], &[1.414213]],
             &[&[-1.414213, 0.0], &[1.414213, 0.0], &[0.0, 0.0]],
         ];
-        let table =
-            [(Normalise::ZeroFilled, zero_filled), (Normalise::Joint, joint), (Normalise::Subset, subset)];
+        let table = [(Normalise::ZeroFilled, zero_filled), (Normalise::Joint, joint), (Normalise::Subset, subset)];
         for (normalise, printed) in table {
             for (fixture, printed) in fixtures().iter().zip(printed) {
                 let objective = with(|credit| credit.normalise = normalise);

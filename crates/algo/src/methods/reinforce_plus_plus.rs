@@ -38,13 +38,16 @@ pub(super) const METHOD: Method = Method {
         Source { key: "clip_high", source: "verl, slime and OpenRLHF defaults (PPO, arXiv 1707.06347, §6.1)" },
         Source { key: "clip_dual", source: "off as in slime; verl has 3" },
         Source { key: "aggregate", source: "verl's default: token mean" },
-        Source { key: "kl_coefficient", source: "off for verifiable rewards (arXiv 2503.14476, §2.3); the paper has one" },
+        Source {
+            key: "kl_coefficient",
+            source: "off for verifiable rewards (arXiv 2503.14476, §2.3); the paper has one",
+        },
         Source { key: "kl_estimator", source: "arXiv 2501.03262: the log-ratio itself" },
         Source { key: "kl_in", source: "arXiv 2501.03262: in the reward of each token" },
         Source { key: "entropy_coefficient", source: "off in the paper" },
     ],
     suggestions: &[
-        Suggestion { key: "updates_per_rollout", value: 1.0, source: "OpenRLHF's recipe" },
+        Suggestion { key: "updates_per_rollout", value: 1.0, source: "OpenRLHF: one epoch per rollout" },
         Suggestion { key: "learning_rate", value: 1e-6, source: "slime's default" },
     ],
 };

@@ -33,14 +33,17 @@ pub(super) const METHOD: Method = Method {
         Source { key: "clip_high", source: "verl, slime and OpenRLHF defaults (PPO, arXiv 1707.06347, §6.1)" },
         Source { key: "clip_dual", source: "off as in slime; verl has 3" },
         Source { key: "aggregate", source: "verl's default: token mean" },
-        Source { key: "kl_coefficient", source: "off for verifiable rewards (arXiv 2503.14476, §2.3); the paper has one" },
+        Source {
+            key: "kl_coefficient",
+            source: "off for verifiable rewards (arXiv 2503.14476, §2.3); the paper has one",
+        },
         Source { key: "kl_estimator", source: "arXiv 2501.03262: k2" },
         Source { key: "kl_in", source: "arXiv 2501.03262: a loss of its own" },
         Source { key: "entropy_coefficient", source: "off in the paper" },
     ],
     suggestions: &[
-        Suggestion { key: "samples_per_prompt", value: 8.0, source: "as GRPO; the paper has 4 to 8" },
-        Suggestion { key: "updates_per_rollout", value: 1.0, source: "OpenRLHF's recipe" },
+        Suggestion { key: "samples_per_prompt", value: 8.0, source: "as GRPO" },
+        Suggestion { key: "updates_per_rollout", value: 1.0, source: "OpenRLHF: one epoch per rollout" },
         Suggestion { key: "learning_rate", value: 1e-6, source: "slime's default" },
     ],
 };

@@ -189,8 +189,7 @@ impl LossMetrics {
             return;
         }
         let variance = |mean: f64, mean_of_squares: f64| mean_of_squares - mean * mean;
-        let of_goals =
-            variance(self.per_token(|row| row.values.goal), self.per_token(|row| row.values.goal_squared));
+        let of_goals = variance(self.per_token(|row| row.values.goal), self.per_token(|row| row.values.goal_squared));
         let of_errors =
             variance(self.per_token(|row| row.values.error), self.per_token(|row| row.values.error_squared));
         out.push(("value/mean", self.per_token(|row| row.values.value)));

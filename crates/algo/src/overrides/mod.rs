@@ -3,6 +3,7 @@
 mod apply;
 mod names;
 mod settings;
+mod terms;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,8 @@ use super::names::Written;
 use super::*;
 use crate::methods::{method, methods};
 use crate::{
-    AdaptiveKl, Advantage, Correction, GroupOverlong, Kl, Level, Objective, OffPolicy, Opsm, Overlong, Rejection, Surrogate,
+    AdaptiveKl, Advantage, Correction, GroupOverlong, Kl, Level, Objective, OffPolicy, Opsm, Overlong, Rejection,
+    Surrogate,
 };
 
 fn change(name: &str, json: &str) -> Result<Objective, String> {
@@ -28,8 +29,7 @@ fn a_methods_own_settings_change_nothing() {
 fn entries_read_back_as_the_same_settings() {
     for method in methods() {
         let settings = (method.defaults)().settings();
-        let lines: Vec<String> =
-            settings.entries().iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+        let lines: Vec<String> = settings.entries().iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
         let read: Overrides = serde_json::from_str(&format!("{{{}}}", lines.join(","))).unwrap();
         assert_eq!(read, settings, "{}", method.name);
     }
@@ -45,13 +45,8 @@ fn every_setting_reaches_the_objective() {
         "correction_high":3,"correction_normalise":true,"rejection_level":"token","rejection_low":0.3,
         "rejection_high":4,"rejection_veto":1e-4,"rejection_denominator":"remaining","bypass":false,"opsm_delta":0.5,
         "opsm_level":"token","dynamic_sampling":true,"overlong_share":0.5,"overlong_factor":2,"group_overlong":0.8}"#;
-    let correction = Correction {
-        level: Level::Geometric,
-        mode: CorrectionMode::Clip,
-        low: 0.25,
-        high: 3.0,
-        batch_normalise: true,
-    };
+    let correction =
+        Correction { level: Level::Geometric, mode: CorrectionMode::Clip, low: 0.25, high: 3.0, batch_normalise: true };
     let expected = Objective {
         advantage: Advantage::GroupZscore { ddof: 0, delta: 1e-4 },
         ratio: Ratio::SequenceGeometric,
@@ -120,7 +115,8 @@ fn every_estimator_can_be_chosen() {
     assert_eq!(gae.advantage, Advantage::Gae { gamma: 0.9, lambda: 0.95, whiten: true });
     assert_eq!(gae.critic, Some(crate::Critic { coefficient: 0.1, value_clip: None, warmup_steps: 0 }));
     assert_eq!(change("ppo", r#"{"advantage":"raw"}"#).unwrap().critic, None);
-    for name in ["raw", "batch_mean", "group_mean", "batch_zscore", "leave_one_out", "whitened_return", "entropy_share"] {
+    for name in ["raw", "batch_mean", "group_mean", "batch_zscore", "leave_one_out", "whitened_return", "entropy_share"]
+    {
         let chosen = change("grpo", &format!(r#"{{"advantage":"{name}"}}"#)).unwrap();
         assert_eq!(chosen.settings().entries()[0], ("advantage", format!("\"{name}\"")));
     }
@@ -154,8 +150,16 @@ fn what_cannot_be_is_refused_by_name() {
         ("grpo", r#"{"std_delta":-1}"#, "`std_delta`: expected a number ≥ 0, got -1"),
         ("dapo", r#"{"overlong_share":1.5}"#, "`overlong_share`: expected a number from 0 (off) to 1, got 1.5"),
         ("dapo", r#"{"overlong_factor":-1}"#, "`overlong_factor`: expected a number ≥ 0, got -1"),
-        ("rloo", r#"{"clip_low":0.2}"#, "surrogate = \"clip\" or \"cispo\", got it together with surrogate = \"reinforce\""),
-        ("rloo", r#"{"ratio":"token"}"#, "surrogate = \"clip\" or \"cispo\", got it together with surrogate = \"reinforce\""),
+        (
+            "rloo",
+            r#"{"clip_low":0.2}"#,
+            "surrogate = \"clip\" or \"cispo\", got it together with surrogate = \"reinforce\"",
+        ),
+        (
+            "rloo",
+            r#"{"ratio":"token"}"#,
+            "surrogate = \"clip\" or \"cispo\", got it together with surrogate = \"reinforce\"",
+        ),
         ("dr_grpo", r#"{"std_ddof":1}"#, "got it together with advantage = \"group_mean\""),
         ("grpo", r#"{"length_constant":9}"#, "got it together with aggregate = \"seq_mean_token_mean\""),
         ("grpo", r#"{"overlong_factor":1}"#, "got it together with overlong_share = 0"),
@@ -180,12 +184,20 @@ fn what_cannot_be_is_refused_by_name() {
         ("gtpo", r#"{"kl_in":"reward"}"#, "`kl_in`: expected \"loss\", as credit by entropy replaces the reward"),
         ("gtpo", r#"{"entropy_floor":0}"#, "`entropy_floor`: expected a number > 0, got 0"),
         ("gtpo", r#"{"outcome_weight":0}"#, "`outcome_weight`: expected a number > 0, got 0"),
-        ("gtpo", r#"{"entropy_clamp_low":0.3,"entropy_clamp_high":0.2}"#, "a number > entropy_clamp_low = 0.3, got 0.2"),
+        (
+            "gtpo",
+            r#"{"entropy_clamp_low":0.3,"entropy_clamp_high":0.2}"#,
+            "a number > entropy_clamp_low = 0.3, got 0.2",
+        ),
         ("grpo_s", r#"{"entropy_position":"trained"}"#, "only has a meaning with advantage = \"entropy_token\""),
         ("dapo", r#"{"entropy_weight":0.1}"#, "got it together with advantage = \"group_zscore\""),
         ("grpo", r#"{"correction_high":3}"#, "a `correction_level`, got it together with correction_level = \"off\""),
         ("grpo", r#"{"correction_level":"token","correction_high":0.5}"#, "`correction_high`: expected a number ≥ 1"),
-        ("grpo", r#"{"correction_level":"token","correction_low":2}"#, "`correction_low`: expected a number from 0 to 1"),
+        (
+            "grpo",
+            r#"{"correction_level":"token","correction_low":2}"#,
+            "`correction_low`: expected a number from 0 to 1",
+        ),
         ("grpo", r#"{"rejection_low":0.1}"#, "a `rejection_level`, got it together with rejection_level = \"off\""),
         ("grpo", r#"{"rejection_veto":1}"#, "`rejection_veto`: expected 0 (off) or a number < 1, got 1"),
         ("grpo", r#"{"rejection_denominator":"remaining"}"#, "got it together with nothing that rejects"),
@@ -194,7 +206,11 @@ fn what_cannot_be_is_refused_by_name() {
         ("gtpo", r#"{"group_overlong":0.3}"#, "`group_overlong`: expected 0 (off) or a number in (0.5, 1], got 0.3"),
         ("sft", r#"{"bypass":true}"#, "a method that learns from rewards, got it together with method \"sft\""),
         ("grpo", r#"{"clip_hihg":0.3}"#, "unknown field `clip_hihg`, expected one of"),
-        ("grpo", r#"{"ratio":"sequence"}"#, "unknown variant `sequence`, expected one of `token`, `sequence_geometric`"),
+        (
+            "grpo",
+            r#"{"ratio":"sequence"}"#,
+            "unknown variant `sequence`, expected one of `token`, `sequence_geometric`",
+        ),
     ];
     for (name, json, message) in table {
         let got = change(name, json).unwrap_err();

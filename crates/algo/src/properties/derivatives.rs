@@ -94,4 +94,3 @@ fn kl_and_entropy_enter_with_the_weights_of_the_policy_term() {
         check_golden(&grpo, &format!("grpo_{name}"), by_sequence[index]);
     }
 }
-

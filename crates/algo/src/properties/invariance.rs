@@ -97,7 +97,12 @@ fn a_prompt_in_front_changes_nothing() {
         ragged.iter().enumerate().map(|(at, row)| vec![f32::NAN; at % 3].into_iter().chain(row.to_vec())).collect()
     };
     let shifted = Batch {
-        mask: batch.mask.iter().enumerate().map(|(at, row)| vec![false; at % 3].into_iter().chain(row.to_vec())).collect(),
+        mask: batch
+            .mask
+            .iter()
+            .enumerate()
+            .map(|(at, row)| vec![false; at % 3].into_iter().chain(row.to_vec()))
+            .collect(),
         stats: TokenStats {
             logp: shift(&batch.stats.logp),
             entropy: shift(&batch.stats.entropy),
@@ -179,7 +184,8 @@ fn normalised_weights_have_a_mean_of_one_over_what_is_kept() {
     let objective = Objective { off_policy: CORRECTED, ..(method("gspo").unwrap().defaults)() };
     let Step { prepared, .. } = batch.step(&objective);
     let weights = prepared.weights.unwrap();
-    let kept: Vec<f64> = weights.flat().iter().filter(|&&weight| weight > 0.0).map(|&weight| f64::from(weight)).collect();
+    let kept: Vec<f64> =
+        weights.flat().iter().filter(|&&weight| weight > 0.0).map(|&weight| f64::from(weight)).collect();
     assert!(kept.len() > 20 && kept.len() < batch.mask.flat().iter().filter(|on| **on).count(), "some are rejected");
     close(kept.iter().sum::<f64>() / kept.len() as f64, 1.0, 1e-6, "mean");
     assert_eq!(prepared.normaliser.tokens(), kept.len() as f64, "the divisor counts what remains");

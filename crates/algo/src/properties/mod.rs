@@ -12,8 +12,8 @@ use crate::correction::{Correction, Level, Opsm, OpsmLevel};
 use crate::estimators::{Experience, TokenAdvantages};
 use crate::loss::{LossBatch, LossOutput};
 use crate::{
-    Advantage, Aggregate, CorrectionMode, Denominator, Kl, KlEstimator, KlPlace, Method, Objective, OffPolicy, Prepared,
-    Rejection, Surrogate,
+    Advantage, Aggregate, CorrectionMode, Denominator, Kl, KlEstimator, KlPlace, Method, Objective, OffPolicy,
+    Prepared, Rejection, Surrogate,
 };
 
 const AGGREGATES: [Aggregate; 4] =

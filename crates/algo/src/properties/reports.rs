@@ -139,8 +139,10 @@ fn golden_mismatch_metrics() {
         rows.iter().for_each(|row| metrics.push(objective.row(row, &normaliser).sums));
         let output = LossOutput { loss: 0.0, grads: Default::default(), metrics };
         let tokens = rho[at];
-        let per_token = |part: &dyn Fn(f64) -> f64| tokens.iter().map(|&rho| part(rho)).sum::<f64>() / tokens.len() as f64;
-        let per_row = |of: &[f64], part: &dyn Fn(f64) -> f64| of.iter().map(|&rho| part(rho)).sum::<f64>() / of.len() as f64;
+        let per_token =
+            |part: &dyn Fn(f64) -> f64| tokens.iter().map(|&rho| part(rho)).sum::<f64>() / tokens.len() as f64;
+        let per_row =
+            |of: &[f64], part: &dyn Fn(f64) -> f64| of.iter().map(|&rho| part(rho)).sum::<f64>() / of.len() as f64;
         let table = [
             ("sampling/mismatch_k1", printed[at][0], 1e-6),
             ("sampling/mismatch_k3", printed[at][1], 1e-6),
@@ -171,8 +173,11 @@ fn clip_fractions_by_length_and_in_tokens() {
     let mask: Ragged<bool> = lengths.iter().map(|&length| vec![true; length]).collect();
     let advantages = TokenAdvantages::PerRow(vec![1.0, 1.0, -1.0, 1.0, 1.0, -1.0]);
     // Rows 0, 2 and 4 move up by a mean of 0.001: beyond the upper bound, which stops good answers only.
-    let logp: Ragged<f32> =
-        lengths.iter().enumerate().map(|(row, &length)| vec![if row % 2 == 0 { -0.999 } else { -1.0 }; length]).collect();
+    let logp: Ragged<f32> = lengths
+        .iter()
+        .enumerate()
+        .map(|(row, &length)| vec![if row % 2 == 0 { -0.999 } else { -1.0 }; length])
+        .collect();
     let (stats, old) = (TokenStats { logp, ..Default::default() }, mask.like(-1.0_f32));
     let batch = LossBatch { logp_proximal: Some(&old), ..LossBatch::new(&mask, &advantages, Want::default()) };
     let output = objective.loss(&batch, &stats, &objective.prepare(&mask, None, None, 400).normaliser).unwrap();

@@ -75,11 +75,12 @@ fn show(method: &Method, output: &mut Output) -> Outcome {
     output.line(format!("\n{}\n{}\n", theme::bold("When to use it"), method.when))?;
     output.line(format!("{}\n{}\n", theme::bold("How it differs"), method.differs))?;
     output.line(theme::bold(format!("Defaults, each to be changed in [stage.{}]", method.name)))?;
-    let source = |key: &str| method.sources.iter().find(|source| source.key == key).map_or("", |source| source.source);
     let settings = (method.defaults)().settings().entries();
     output.table(
         &["key", "default", "source"],
-        settings.into_iter().map(|(key, value)| vec![key.to_string(), value, source(key).to_string()]),
+        settings
+            .into_iter()
+            .map(|(key, value)| vec![key.to_string(), value, method.source(key).unwrap_or_default().to_string()]),
     )?;
     output.line(format!("\n{}", theme::bold("Values of the stage that go with it")))?;
     output.table(

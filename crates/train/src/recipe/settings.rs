@@ -85,13 +85,21 @@ impl Checker<'_> {
     /// A baseline made of the group's other answers needs a group.
     pub(super) fn group_size(&self, method: &Method, objective: &Objective, samples: usize) -> Result<()> {
         let why = match objective.advantage {
-            Advantage::GroupMean | Advantage::GroupZscore { .. } => {
-                "advantage = reward − group mean; with one sample the mean is the reward"
+            Advantage::GroupMean
+            | Advantage::GroupZscore { .. }
+            | Advantage::BatchZscore { .. }
+            | Advantage::WhitenedGroupMean => "advantage = reward − group mean; with one sample the mean is the reward",
+            Advantage::EntropyTokens(_) | Advantage::EntropySequences(_) => {
+                "credit by entropy compares right and wrong answers of a group; one sample is all right or all wrong"
             }
             Advantage::LeaveOneOut => {
                 "advantage = reward − mean of the other samples; with one sample there is no other"
             }
-            Advantage::Raw | Advantage::BatchMean => return Ok(()),
+            Advantage::Raw
+            | Advantage::BatchMean
+            | Advantage::WhitenedReturn { .. }
+            | Advantage::Gae { .. }
+            | Advantage::EntropyShare => return Ok(()),
         };
         let least = match method.kind {
             MethodKind::Group { min_samples } => min_samples.max(2),

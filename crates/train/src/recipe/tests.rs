@@ -182,8 +182,11 @@ fn every_method_resolves_and_reads_back() {
     for method in lapidary_algo::methods().iter().filter(|method| method.name != "sft") {
         let recipe = load(&GOOD.replace("gspo", method.name), &[]).unwrap();
         assert_eq!(load(&recipe.to_toml(), &[]).unwrap(), recipe, "{}", method.name);
+        // A switch that is off is written down, but what it would switch on is not, and does not matter.
+        let off = ["0", "0.0", "false", "\"off\""];
         let keys: std::collections::HashSet<String> = write::leaves(&recipe)
             .into_iter()
+            .filter(|(_, value)| !off.contains(&value.as_str()))
             .map(|(key, _)| {
                 key.replace("stage.1.", "stage.2.")
                     .replace(".sft.", ".method.")

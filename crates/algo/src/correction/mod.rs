@@ -3,7 +3,10 @@
 //! Three policies are kept apart: the *behaviour* policy that sampled, the *proximal* policy (the trainer's own
 //! log-probabilities at the weights before this step's updates), and the *current* one. The surrogate compares current
 //! with proximal; this file compares proximal with behaviour: `ρ_t = exp(logp_proximal − logp_rollout)`, a weight
-//! without a gradient on the final loss of the token (Hilton et al. 2022, arXiv 2110.00641, "decoupled").
+//! without a gradient on the final loss of the token (Hilton et al. 2021, arXiv 2110.00641, "decoupled").
+
+#[cfg(test)]
+mod tests;
 
 use lapidary_core::Ragged;
 use schemars::JsonSchema;
@@ -221,12 +224,7 @@ impl OffPolicy {
     }
 
     /// Weights of all rows of an optimiser step, shaped as `mask`; 0 at masked and at rejected tokens.
-    pub(crate) fn weights(
-        &self,
-        mask: &Ragged<bool>,
-        proximal: &Ragged<f32>,
-        rollout: &Ragged<f32>,
-    ) -> Ragged<f32> {
+    pub(crate) fn weights(&self, mask: &Ragged<bool>, proximal: &Ragged<f32>, rollout: &Ragged<f32>) -> Ragged<f32> {
         assert!(proximal.same_shape(mask) && rollout.same_shape(mask), "log-probabilities and mask differ in shape");
         let mut out = mask.like(0.0_f32);
         let (mut sum, mut count) = (0.0, 0.0);
@@ -265,7 +263,11 @@ impl Opsm {
             OpsmLevel::Sequence => mean,
             OpsmLevel::Token => moved[token],
         };
-        advantages.iter().enumerate().map(|(token, &advantage)| advantage >= 0.0 || judged(token) <= self.delta).collect()
+        advantages
+            .iter()
+            .enumerate()
+            .map(|(token, &advantage)| advantage >= 0.0 || judged(token) <= self.delta)
+            .collect()
     }
 }
 

@@ -9,6 +9,9 @@
 //! GTPO and GRPO-S of arXiv 2508.04349, §2 (not the GTPO of arXiv 2508.03772); the geometric forms are its appendix C. A sum runs over the
 //! answers of a column, not along an answer. No gradient flows through `H` (remark 2.5).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
