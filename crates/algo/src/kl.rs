@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(KlEstimator::K3.at(-5.0, 0.0), (10.0, 0.0));
     }
 
-    /// Samples of one categorical distribution: the means of k1 and k3 meet at the exact KL, and k3 is never negative.
+    /// §2.13 (l). Samples of one categorical distribution: the means of k1 and k3 meet at the exact KL, and k3 is never negative.
     #[test]
     fn estimators_meet_at_the_exact_kl() {
         let (policy, reference) = ([0.5, 0.3, 0.2_f64], [0.4, 0.4, 0.2_f64]);

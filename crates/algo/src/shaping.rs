@@ -101,6 +101,7 @@ mod tests {
         assert_eq!(GroupOverlong { easy: 0.75 }.penalties(&[0, 0], &[Some(true); 2], &[0, 0]), [0.0; 2]);
     }
 
+    /// §2.13 (p).
     #[test]
     fn the_penalty_is_continuous_and_falls() {
         let at = |length: f64| overlong_penalty(length, 100.0, 20.0);

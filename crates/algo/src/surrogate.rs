@@ -145,6 +145,7 @@ mod tests {
         check_golden(&higher, "grpo_clip_higher", [-0.065430, -0.038349]);
     }
 
+    /// §2.13 (k): the dual clip is for bad answers alone.
     #[test]
     fn every_region_by_hand() {
         use Stopped::{Dual, High, Low, No};
@@ -177,6 +178,7 @@ mod tests {
         }
     }
 
+    /// §2.13 (i).
     #[test]
     fn clip_higher_matters_only_for_good_answers_between_the_bounds() {
         let higher = Surrogate::Clip { low: 0.2, high: 0.28, dual: None };

@@ -90,8 +90,8 @@ fn advantages() {
         ("rloo", Advantage::LeaveOneOut, 1e-8),
         ("reinforce_plus_plus", Advantage::WhitenedReturn { gamma: 1.0 }, 1e-8),
         ("reinforce_plus_plus_baseline", Advantage::WhitenedGroupMean, 1e-7),
-        ("gae_g0.99_l0.95", Advantage::Gae { gamma: 0.99, lambda: 0.95, whiten: true }, 1e-8),
-        ("gae_g1_l1", Advantage::Gae { gamma: 1.0, lambda: 1.0, whiten: true }, 1e-8),
+        ("gae_g0.99_l0.95", Advantage::Gae { gamma: 0.99, lambda: 0.95, whiten: true, whiten_rewards: false }, 1e-8),
+        ("gae_g1_l1", Advantage::Gae { gamma: 1.0, lambda: 1.0, whiten: true, whiten_rewards: false }, 1e-8),
     ];
     for golden in all["batches"].as_array().unwrap() {
         let batch = Batch::new(golden);
@@ -150,11 +150,13 @@ fn plain() -> Objective {
     Objective { kl: Kl::OFF, ..(crate::method("grpo").unwrap().defaults)() }
 }
 
+/// All seven names of the file (`kl` is k1) but `abs`, `|d|`, which estimates no KL.
 #[test]
 fn kl_estimators_and_their_slopes() {
     let Some(all) = golden() else { return };
     let table = [
         ("k1", KlEstimator::K1),
+        ("kl", KlEstimator::K1),
         ("k2", KlEstimator::K2),
         ("k3", KlEstimator::K3),
         ("mse", KlEstimator::K2),

@@ -7,13 +7,18 @@
 //! part of the next state, so `V_{t+1}` and `Â_{t+1}` are carried over it unchanged.
 
 use super::returns::whiten;
-use super::{Estimate, Rows};
+use super::{Estimate, Rows, group};
 
-pub(super) fn estimate(rows: &Rows, gamma: f64, lambda: f64, whitened: bool) -> Estimate {
+pub(super) fn estimate(rows: &Rows, (gamma, lambda): (f64, f64), whitened: bool, whiten_rewards: bool) -> Estimate {
+    let mut rewards: Vec<Vec<f64>> = (0..rows.tokens.len()).map(|row| rows.token_rewards(row)).collect();
+    if whiten_rewards {
+        let center = group::mean(&rewards.concat());
+        rewards = whiten(rewards).into_iter().map(|row| row.iter().map(|reward| reward + center).collect()).collect();
+    }
     let mut advantages = Vec::with_capacity(rows.tokens.len());
     let mut returns = Vec::with_capacity(rows.tokens.len());
-    for (row, tokens) in rows.tokens.iter().enumerate() {
-        let of_row = of_tokens(&rows.token_rewards(row), &tokens.value, gamma, lambda);
+    for (rewards, tokens) in rewards.iter().zip(&rows.tokens) {
+        let of_row = of_tokens(rewards, &tokens.value, gamma, lambda);
         returns.push(of_row.iter().zip(&tokens.value).map(|(advantage, value)| advantage + value).collect());
         advantages.push(of_row);
     }
@@ -53,12 +58,12 @@ mod tests {
     #[test]
     fn golden_advantages_returns_and_whitening() {
         let rows = rows(1.0, row(vec![0, 1, 2], &[0.5, 0.6, 0.4]));
-        let plain = estimate(&rows, 1.0, 0.95, false);
+        let plain = estimate(&rows, (1.0, 0.95), false, false);
         close_rows(&plain.values, &[&[0.4515, 0.37, 0.6]], 1e-12);
         for (got, expected) in plain.returns.unwrap()[0].iter().zip([0.9515, 0.97, 1.0]) {
             close(*got, expected, 1e-12, "return");
         }
-        let white = estimate(&rows, 1.0, 0.95, true);
+        let white = estimate(&rows, (1.0, 0.95), true, false);
         close_rows(&white.values, &[&[-0.191513, -0.890393, 1.081906]], 1e-6);
         close(white.returns.unwrap()[0][0], 0.9515, 1e-12, "returns are made before whitening");
     }
@@ -67,7 +72,7 @@ mod tests {
     #[test]
     fn golden_advantages_over_an_observation() {
         let rows = rows(1.0, row(vec![0, 2, 3], &[0.5, 0.6, 0.4]));
-        close_rows(&estimate(&rows, 0.99, 0.9, false).values, &[&[0.388565, 0.330600, 0.600000]], 1e-6);
+        close_rows(&estimate(&rows, (0.99, 0.9), false, false).values, &[&[0.388565, 0.330600, 0.600000]], 1e-6);
     }
 
     /// §2.13 (o).
@@ -87,8 +92,17 @@ mod tests {
     #[test]
     fn an_empty_answer_and_one_without_a_verdict_have_nothing() {
         let mut rows = rows(1.0, TokenRow::default());
-        assert_eq!(estimate(&rows, 1.0, 1.0, true).returns, Some(vec![vec![]]));
+        assert_eq!(estimate(&rows, (1.0, 1.0), true, true).returns, Some(vec![vec![]]));
         rows.rewards = vec![None];
-        assert_eq!(estimate(&rows, 1.0, 1.0, true).returns, Some(vec![vec![]]));
+        assert_eq!(estimate(&rows, (1.0, 1.0), true, true).returns, Some(vec![vec![]]));
+    }
+
+    /// Token rewards 0, 0, 1 have a mean of 1/3 and an unbiased deviation of 0.57735: over it, with the mean kept.
+    #[test]
+    fn rewards_may_be_whitened_around_their_mean() {
+        let rows = rows(1.0, row(vec![0, 1, 2], &[0.0; 3]));
+        let plain = estimate(&rows, (1.0, 0.0), false, true);
+        let (low, high) = (1.0 / 3.0 - 0.577350, 1.0 / 3.0 + 1.154701);
+        close_rows(&plain.values, &[&[low, low, high]], 1e-6);
     }
 }

@@ -227,7 +227,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
 
-        /// Advantages of a group add up to 0, follow their answers, and scale as each estimator says.
+        /// §2.13 (c), (d), (e), (n): advantages of a group add up to 0, follow their answers, and scale as each estimator says.
         #[test]
         fn properties(
             rewards in proptest::collection::vec(-3.0..3.0_f64, 2..9), scale in 0.1..10.0_f64,

@@ -56,6 +56,8 @@ pub enum Advantage {
         lambda: f64,
         /// Whether advantages are whitened.
         whiten: bool,
+        /// Whether token rewards are divided by their spread over the step first; their mean stays (TRL's PPO).
+        whiten_rewards: bool,
     },
     /// Entropy-weighted credit per token (GTPO, arXiv 2508.04349, eq. 3–6).
     EntropyTokens(EntropyCredit),
@@ -104,7 +106,9 @@ impl Advantage {
         match *self {
             Advantage::WhitenedReturn { gamma } => Estimate::tokens(returns::whitened(rows, gamma)),
             Advantage::WhitenedGroupMean => Estimate::tokens(returns::whitened_group_mean(rows)),
-            Advantage::Gae { gamma, lambda, whiten } => gae::estimate(rows, gamma, lambda, whiten),
+            Advantage::Gae { gamma, lambda, whiten, whiten_rewards } => {
+                gae::estimate(rows, (gamma, lambda), whiten, whiten_rewards)
+            }
             Advantage::EntropyTokens(credit) => entropy::of_tokens(rows, &credit),
             Advantage::EntropySequences(credit) => entropy::of_sequences(rows, &credit),
             Advantage::EntropyShare => Estimate::tokens(entropy::shares(rows)),

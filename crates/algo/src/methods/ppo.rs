@@ -34,6 +34,7 @@ pub(super) const METHOD: Method = Method {
         Source { key: "gamma", source: "slime, verl and TRL: no discount" },
         Source { key: "gae_lambda", source: "slime and verl: 1; TRL 0.95" },
         Source { key: "whiten_advantages", source: "verl, slime and TRL" },
+        Source { key: "whiten_rewards", source: "off as in verl, slime and TRL; RLSF (arXiv 2507.21931) has it" },
         Source { key: "ratio", source: "arXiv 1707.06347, eq. 6" },
         Source { key: "surrogate", source: "arXiv 1707.06347, eq. 7" },
         Source { key: "clip_low", source: "arXiv 1707.06347, §6.1" },
@@ -56,7 +57,7 @@ pub(super) const METHOD: Method = Method {
 
 fn defaults() -> Objective {
     let clip = Surrogate::Clip { low: 0.2, high: 0.2, dual: None };
-    let gae = Advantage::Gae { gamma: 1.0, lambda: 1.0, whiten: true };
+    let gae = Advantage::Gae { gamma: 1.0, lambda: 1.0, whiten: true, whiten_rewards: false };
     Objective {
         kl: Kl::IN_REWARD,
         critic: Some(Critic { coefficient: 0.1, value_clip: Some(0.2), warmup_steps: 0 }),

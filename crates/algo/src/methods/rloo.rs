@@ -51,10 +51,23 @@ fn defaults() -> Objective {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::check_golden;
+    use crate::testing::{check_golden, close, fixtures};
 
     #[test]
     fn golden_losses_and_gradients() {
         check_golden(&defaults(), "rloo", [0.000000, -0.216667]);
+    }
+
+    /// The original's KL: k1 over a whole answer, off its reward before the baseline. F1 by hand with β = 0.1: rewards
+    /// 0.97, 0.01, −0.03, 0.98, whose mean is 0.4825.
+    #[test]
+    fn the_kl_is_part_of_the_reward() {
+        let kl = Kl { coefficient: 0.1, ..defaults().kl };
+        let estimate = defaults().advantage.estimate(&fixtures()[0].experience(&kl));
+        for (row, reward) in [0.97, 0.01, -0.03, 0.98].into_iter().enumerate() {
+            close(estimate.row(row, 1)[0], 4.0 / 3.0 * (reward - 0.4825), 1e-12, "advantage");
+        }
+        let objective = crate::Objective { kl, ..defaults() };
+        assert!(objective.needs().reference && objective.kl.in_loss() == 0.0, "no term of the loss");
     }
 }

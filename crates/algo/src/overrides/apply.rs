@@ -125,15 +125,16 @@ impl Overrides {
             AdvantageName::BatchZscore => of_zscore().map(|(ddof, delta)| Advantage::BatchZscore { ddof, delta })?,
             AdvantageName::WhitenedReturn => Advantage::WhitenedReturn { gamma: gamma()? },
             AdvantageName::Gae => {
-                let (lambda, whiten) = match base {
-                    Advantage::Gae { lambda, whiten, .. } => (lambda, whiten),
-                    _ => (1.0, true),
+                let (lambda, whiten, whiten_rewards) = match base {
+                    Advantage::Gae { lambda, whiten, whiten_rewards, .. } => (lambda, whiten, whiten_rewards),
+                    _ => (1.0, true, false),
                 };
                 let lambda = self.gae_lambda.unwrap_or(lambda);
                 Advantage::Gae {
                     gamma: gamma()?,
                     lambda: number("gae_lambda", lambda, "a number from 0 to 1", |x| (0.0..=1.0).contains(&x))?,
                     whiten: self.whiten_advantages.unwrap_or(whiten),
+                    whiten_rewards: self.whiten_rewards.unwrap_or(whiten_rewards),
                 }
             }
             AdvantageName::EntropyToken => Advantage::EntropyTokens(self.entropy_credit(base)?),
@@ -156,6 +157,7 @@ impl Overrides {
             let unless = Unless { only_with: "advantage = \"gae\"", got: got() };
             unless.unused("gae_lambda", self.gae_lambda)?;
             unless.unused("whiten_advantages", self.whiten_advantages)?;
+            unless.unused("whiten_rewards", self.whiten_rewards)?;
             unless.unused("value_coefficient", self.value_coefficient)?;
             unless.unused("value_clip", self.value_clip)?;
             unless.unused("critic_warmup_steps", self.critic_warmup_steps)?;

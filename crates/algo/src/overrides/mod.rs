@@ -61,6 +61,8 @@ settings! {
     gae_lambda: f64,
     /// Whether advantages are whitened over the step's tokens. Only with `advantage = "gae"`.
     whiten_advantages: bool,
+    /// Whether token rewards are first divided by their spread over the step. Only with `advantage = "gae"`.
+    whiten_rewards: bool,
     /// α₁ (β₁), weight of being right or wrong, above 0. Only with `advantage = "entropy_token"` or `"entropy_sequence"`, as
     /// the following `entropy_…` keys.
     #[schemars(range(min = 0.0))]
@@ -174,8 +176,8 @@ settings! {
     /// The length penalty at the limit, at least 0. Only with `overlong_share` above 0.
     #[schemars(range(min = 0.0))]
     overlong_factor: f64,
-    /// γ₁ of the group-relative penalty for right answers longer than their group's: share of right answers from which a
-    /// prompt is easy, above 0.5 and at most 1; 0 is off.
+    /// γ₁ of the group-relative penalty for right answers (a reward above `success_above`, or 0.5) longer than their
+    /// group's: share of right answers from which a prompt is easy, above 0.5 and at most 1; 0 is off.
     #[schemars(range(min = 0.0, max = 1.0))]
     group_overlong: f64,
 }

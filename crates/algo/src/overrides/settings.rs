@@ -68,9 +68,9 @@ impl Overrides {
                 (self.std_ddof, self.std_delta) = (Some(ddof), Some(delta));
             }
             Advantage::WhitenedReturn { gamma } => self.gamma = Some(gamma),
-            Advantage::Gae { gamma, lambda, whiten } => {
+            Advantage::Gae { gamma, lambda, whiten, whiten_rewards } => {
                 (self.gamma, self.gae_lambda) = (Some(gamma), Some(lambda));
-                self.whiten_advantages = Some(whiten);
+                (self.whiten_advantages, self.whiten_rewards) = (Some(whiten), Some(whiten_rewards));
             }
             Advantage::EntropyTokens(credit) | Advantage::EntropySequences(credit) => {
                 (self.std_ddof, self.std_delta) = (Some(credit.ddof), Some(credit.delta));

@@ -111,8 +111,10 @@ fn every_estimator_can_be_chosen() {
     };
     assert_eq!(all, expected);
     assert_eq!(credit(r#"{"advantage":"entropy_sequence"}"#), crate::EntropyCredit::PAPER);
-    let gae = change("grpo", r#"{"advantage":"gae","gamma":0.9,"gae_lambda":0.95,"value_clip":0}"#).unwrap();
-    assert_eq!(gae.advantage, Advantage::Gae { gamma: 0.9, lambda: 0.95, whiten: true });
+    let gae =
+        change("grpo", r#"{"advantage":"gae","gamma":0.9,"gae_lambda":0.95,"whiten_rewards":true,"value_clip":0}"#)
+            .unwrap();
+    assert_eq!(gae.advantage, Advantage::Gae { gamma: 0.9, lambda: 0.95, whiten: true, whiten_rewards: true });
     assert_eq!(gae.critic, Some(crate::Critic { coefficient: 0.1, value_clip: None, warmup_steps: 0 }));
     assert_eq!(change("ppo", r#"{"advantage":"raw"}"#).unwrap().critic, None);
     for name in ["raw", "batch_mean", "group_mean", "batch_zscore", "leave_one_out", "whitened_return", "entropy_share"]
@@ -228,6 +230,6 @@ fn names_are_written_as_they_are_read() {
 #[test]
 fn the_schema_knows_every_key() {
     let schema = serde_json::to_value(schemars::schema_for!(Overrides)).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 52);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 53);
     assert_eq!(schema["additionalProperties"], false);
 }

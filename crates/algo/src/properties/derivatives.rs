@@ -94,3 +94,26 @@ fn kl_and_entropy_enter_with_the_weights_of_the_policy_term() {
         check_golden(&grpo, &format!("grpo_{name}"), by_sequence[index]);
     }
 }
+
+/// Specification A, §12.5: `w·k3`, whose derivative through the ratio is `w·d` (DeepSeek-V3.2).
+#[test]
+fn golden_unbiased_kl() {
+    for (fixture, printed) in fixtures().iter().zip([0.073378, 0.035298]) {
+        let kl = Kl { coefficient: 1.0, unbiased: true, ..Kl::OFF };
+        let objective = Objective { kl, ..(method("dapo").unwrap().defaults)() };
+        let plain = (method("dapo").unwrap().defaults)();
+        let (rows, normaliser) = fixture.prepare(&objective);
+        let tokens = normaliser.tokens();
+        let mut penalty = 0.0;
+        for row in &rows {
+            let (with, without) = (objective.row(row, &normaliser), plain.row(row, &normaliser));
+            penalty += with.sums.loss - without.sums.loss;
+            for (token, (with, without)) in with.by_logp.iter().zip(&without.by_logp).enumerate() {
+                let (old, reference) = (row.old.as_ref().unwrap()[token], row.reference.as_ref().unwrap()[token]);
+                let (ratio, distance) = ((row.logp[token] - old).exp(), row.logp[token] - reference);
+                crate::testing::close(with - without, ratio * distance / tokens, 1e-12, "slope");
+            }
+        }
+        crate::testing::close(penalty, printed, 1e-6, "penalty");
+    }
+}
