@@ -286,7 +286,7 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "entropy_credit/bonus_share",
         what: "share of entropy in all shaped rewards",
-        good: "about `entropy_weight / (outcome_weight + entropy_weight)`, less with wrong answers that are long",
+        good: "`entropy_weight / (outcome_weight + entropy_weight)`, or a little off with geometric means",
         bad: "near a half: credit goes to entropy rather than to being right",
     },
     Metric {
