@@ -231,8 +231,8 @@ impl Rows {
         let mut tokens = Vec::new();
         if let Some(mask) = experience.mask {
             assert_eq!(mask.rows(), rows, "one row of tokens per reward");
-            for row in 0..rows {
-                tokens.push(match verdicts[row] {
+            for (row, verdict) in verdicts.iter().enumerate() {
+                tokens.push(match verdict {
                     Some(_) => token_row(experience, mask, row, kl, (needs_entropy, needs_value))?,
                     None => TokenRow::default(),
                 });

@@ -133,7 +133,8 @@ fn a_number_that_is_not_finite_is_named() {
     let step = whole.step(&objective);
     let token = whole.mask.row(2).iter().position(|&on| on).unwrap();
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let places: [(&str, fn(&mut Batch) -> &mut Ragged<f32>); 6] = [
+        type Target = fn(&mut Batch) -> &mut Ragged<f32>;
+        let places: [(&str, Target); 6] = [
             ("log-probability", |batch| &mut batch.stats.logp),
             ("value", |batch| batch.stats.value.as_mut().unwrap()),
             ("old value", |batch| &mut batch.value_before),
