@@ -41,6 +41,13 @@ impl<T> Ragged<T> {
         self.offsets.push(self.data.len());
     }
 
+    /// Appends the rows of another.
+    pub fn append(&mut self, other: Self) {
+        let start = self.data.len();
+        self.data.extend(other.data);
+        self.offsets.extend(other.offsets.iter().skip(1).map(|offset| start + offset));
+    }
+
     /// How many rows.
     pub fn rows(&self) -> usize {
         self.offsets.len() - 1
@@ -150,6 +157,9 @@ mod tests {
         assert_eq!(ragged.iter().map(<[i32]>::to_vec).collect::<Vec<_>>(), rows);
         assert_eq!(ragged.select([2, 0]).row(1), [1, 2, 3]);
         assert_eq!(ragged, Ragged::from_flat(vec![1, 2, 3, 4], [3, 0, 1]));
+        let mut longer = ragged.clone();
+        longer.append(Ragged::from_flat(vec![5, 6], [0, 2]));
+        assert_eq!(longer, Ragged::from_flat(vec![1, 2, 3, 4, 5, 6], [3, 0, 1, 0, 2]));
     }
 
     #[test]

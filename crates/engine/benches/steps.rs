@@ -1,4 +1,4 @@
-//! Whole steps of the native engine: `cargo bench -p lapidary-engine --bench steps [-- train|decode a|b|e [batch] | grpo]`.
+//! Whole steps of the native engine: `cargo bench -p lapidary-engine --bench steps [-- train a|b|e | decode a|b|e BATCH | grpo [PROMPTS GROUP PROMPT COMPLETION]]`.
 //!
 //! Prints one JSON line per measurement: tokens per wall second and per CPU second of this process, peak memory, and for
 //! training GFLOP/s beside the FMA peak measured in between. `THREADS` sets the threads (default 1), `ROUNDS` the measured repetitions (default 5). The shapes
@@ -8,6 +8,7 @@
 
 mod machine;
 
+use std::ops::Range;
 use std::time::Instant;
 
 use lapidary_core::{Key, Purpose, TokenBatch, TokenGrads, Want};
@@ -87,7 +88,6 @@ fn measure(what: &str, tokens: usize, flops: f64, mut work: impl FnMut()) {
     let mut peaks = Vec::new();
     for _ in 0..environment("ROUNDS", 5) {
         peaks.push(fma_peak());
-        // Several steps a round: CPU time is counted in hundredths of a second.
         let (wall, (cpu, _)) = (Instant::now(), usage());
         let mut steps = 0;
         while wall.elapsed().as_secs_f64() < 1.0 {
@@ -157,58 +157,88 @@ fn decode(name: &str, batch: usize, threads: usize) {
     });
 }
 
-/// A whole GRPO step as TRL's side does it: 8 prompts × 8 samples, 32 + 64 tokens, one update on all 64 rows.
-fn grpo(threads: usize) {
+/// A GRPO step as TRL's side does it.
+#[derive(Clone, Copy)]
+struct Step {
+    prompts: usize,
+    group: usize,
+    prompt: usize,
+    completion: usize,
+    /// Tokens of a micro-batch, as `tokens_per_microbatch` of a recipe; the gradient is the same bits for any.
+    microbatch: usize,
+}
+
+/// Samples every prompt, learns from all samples, one update.
+fn grpo(step: Step, threads: usize) {
     let (config, _, _) = shape("a");
     let config = ModelConfig { feed_forward: 704, tied: true, family: Family::Qwen2, qkv_bias: true, ..config };
-    let vocabulary = config.vocabulary;
     let mut native = Native::initialise(config, 1, threads).unwrap();
-    let (prompts, group, prompt, completion) = (8usize, 8usize, 32usize, 64usize);
     let (isa, parameters) = (native.isa().name(), native.model().parameters());
-    let mut step = 0;
-    measure(
-        &format!("grpo {parameters} parameters {isa} threads {threads}"),
-        prompts * group * completion,
-        0.0,
-        || {
-            step += 1;
-            let requests: Vec<SampleRequest> = (0..prompts)
-                .map(|r| SampleRequest {
-                    prompt: (0..prompt).map(|t| ((r * prompt + t + step) * 7919 % vocabulary) as u32).collect(),
-                    samples: group,
-                    max_new_tokens: completion,
-                    choose: Choose::Draw { temperature: 1.0, top_k: 0, top_p: 1.0 },
-                    stop_tokens: vec![],
-                    key: Key::new(1, Purpose::Sample).at(step as u64).at(r as u64),
-                    record: Record::default(),
-                })
-                .collect();
-            let sampled = native.sample(&requests, &|_| ()).unwrap();
-            let mut batch = TokenBatch::default();
-            for (request, samples) in requests.iter().zip(&sampled) {
-                for sample in samples {
-                    let tokens = [request.prompt.as_slice(), &sample.tokens].concat();
-                    let scored: Vec<bool> = (0..tokens.len()).map(|t| t >= prompt).collect();
-                    batch.push(&tokens, &scored, 1.0);
-                }
-            }
-            let n = (prompts * group * completion) as f32;
+    let Step { prompts, group, prompt, completion, .. } = step;
+    let what = format!(
+        "grpo {parameters} parameters, {prompts} x {group}, {prompt} + {completion} tokens, {isa} threads {threads}"
+    );
+    let mut count = 0;
+    measure(&what, prompts * group * completion, 0.0, || {
+        count += 1;
+        let batch = rollouts(&native, step, count);
+        let n = (prompts * group * completion) as f32;
+        for rows in microbatches(&batch, step.microbatch) {
+            let part = batch.select(&rows.clone().collect::<Vec<_>>());
             native
-                .accumulate(&batch, Want::ENTROPY, &mut |stats| {
+                .accumulate(&part, Want::ENTROPY, &mut |stats| {
                     // Advantages of both signs; at the first update every ratio is 1.
                     let mut logp = stats.logp.like(0.0f32);
                     for row in 0..logp.rows() {
-                        let advantage = if row % 2 == 0 { 1.0 } else { -1.0 };
-                        for (grad, scored) in logp.row_mut(row).iter_mut().zip(batch.scored.row(row)) {
+                        let advantage = if (rows.start + row) % 2 == 0 { 1.0 } else { -1.0 };
+                        for (grad, scored) in logp.row_mut(row).iter_mut().zip(part.scored.row(row)) {
                             *grad = if *scored { -advantage / n } else { 0.0 };
                         }
                     }
                     Ok(TokenGrads { logp, entropy: None, ..Default::default() })
                 })
                 .unwrap();
-            native.step(&adamw(1e-3)).unwrap();
-        },
-    );
+        }
+        native.step(&adamw(1e-3)).unwrap();
+    });
+}
+
+/// The samples of a step, prompt and completion in a row each.
+fn rollouts(native: &Native, step: Step, count: usize) -> TokenBatch {
+    let vocabulary = native.model().vocabulary;
+    let requests: Vec<SampleRequest> = (0..step.prompts)
+        .map(|r| SampleRequest {
+            prompt: (0..step.prompt).map(|t| ((r * step.prompt + t + count) * 7919 % vocabulary) as u32).collect(),
+            samples: step.group,
+            max_new_tokens: step.completion,
+            choose: Choose::Draw { temperature: 1.0, top_k: 0, top_p: 1.0 },
+            stop_tokens: vec![],
+            key: Key::new(1, Purpose::Sample).at(count as u64).at(r as u64),
+            record: Record::default(),
+        })
+        .collect();
+    let mut batch = TokenBatch::default();
+    for (request, samples) in requests.iter().zip(native.sample(&requests, &|_| ()).unwrap()) {
+        for sample in samples {
+            let tokens = [request.prompt.as_slice(), &sample.tokens].concat();
+            let scored: Vec<bool> = (0..tokens.len()).map(|t| t >= step.prompt).collect();
+            batch.push(&tokens, &scored, 1.0);
+        }
+    }
+    batch
+}
+
+/// Whole groups in order, as the trainer cuts them.
+fn microbatches(batch: &TokenBatch, budget: usize) -> Vec<Range<usize>> {
+    let mut out: Vec<(Range<usize>, usize)> = Vec::new();
+    for group in batch.groups() {
+        let size = batch.tokens_of(&group);
+        match out.last_mut() {
+            Some((rows, sum)) if *sum + size <= budget => (rows.end, *sum) = (group.rows.end, *sum + size),
+            _ => out.push((group.rows, size)),
+        }
+    }
+    out.into_iter().map(|(rows, _)| rows).collect()
 }
 
 fn adamw(learning_rate: f64) -> Update {
@@ -228,7 +258,11 @@ fn main() {
     let threads = environment("THREADS", 1);
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["train", name] => train(name, threads),
-        ["grpo"] => grpo(threads),
+        ["grpo", ref rest @ ..] => {
+            let number = |at: usize, default| rest.get(at).map_or(default, |word| word.parse().unwrap());
+            let (prompts, group, prompt, completion) = (number(0, 8), number(1, 8), number(2, 32), number(3, 64));
+            grpo(Step { prompts, group, prompt, completion, microbatch: environment("MICROBATCH", 2048) }, threads);
+        }
         ["decode", name, batch] => decode(name, batch.parse().unwrap(), threads),
         _ => {
             train("a", threads);

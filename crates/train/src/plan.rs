@@ -2,6 +2,7 @@
 
 use lapidary_core::Result;
 use lapidary_engine::ModelConfig;
+use lapidary_engine::native::Footprint;
 use lapidary_task::Split;
 use lapidary_text::Tokenizer;
 use serde::Serialize;
@@ -69,7 +70,7 @@ impl StagePlan {
 /// Where memory goes, in bytes. An estimate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryPlan {
-    /// Weights in f32, and their packed copies.
+    /// Weights in f32.
     pub weights: u64,
     /// Gradients in f32.
     pub gradients: u64,
@@ -77,7 +78,7 @@ pub struct MemoryPlan {
     pub moments: u64,
     /// The frozen reference model, where a stage has a KL term.
     pub reference: u64,
-    /// What a micro-batch keeps for its backward pass.
+    /// What a micro-batch keeps for its backward pass, and the working memory of learning.
     pub activations: u64,
     /// Keys and values of the sequences being sampled.
     pub kv_cache: u64,
@@ -136,15 +137,16 @@ impl Plan {
             Some(adapter) => adapter.parameters(model)? as u64,
             None => parameters,
         };
-        let mut memory = memory_of_weights(recipe, parameters, trained);
+        let footprint = Footprint::of(model, threads);
+        let mut memory = memory_of_weights(recipe, &footprint, trained);
         for (stage, work) in recipe.stages.iter().zip(works) {
             let longest = longest_sequence(stage, work.prompts(), tokenizer, model.context)?;
             let plan = stage_plan(stage, work.prompts(), longest);
             let microbatch = (stage.training().tokens_per_microbatch as u64).min(plan.tokens_per_step).max(longest);
-            memory.activations = memory.activations.max(microbatch * activation_bytes_per_token(model));
+            memory.activations = memory.activations.max(footprint.activations(microbatch as usize, false) as u64);
             if let Stage::Rl(_) = stage {
-                memory.kv_cache =
-                    memory.kv_cache.max(plan.completions_per_step * longest * cache_bytes_per_token(model));
+                let together = plan.completions_per_step.min(footprint.sampled_together as u64);
+                memory.kv_cache = memory.kv_cache.max(together * longest * footprint.cache_per_token as u64);
             }
             stages.push(plan);
         }
@@ -211,35 +213,15 @@ pub(crate) fn checkpoint_bytes(parameters: u64) -> u64 {
     3 * F32 * parameters + TOKENIZER_AND_STATE
 }
 
-fn memory_of_weights(recipe: &Recipe, parameters: u64, trained: u64) -> MemoryPlan {
-    let (one, learned) = (F32 * parameters, F32 * trained);
+fn memory_of_weights(recipe: &Recipe, footprint: &Footprint, trained: u64) -> MemoryPlan {
     let reference = recipe.stages.iter().any(|stage| stage.objective().needs_reference());
     MemoryPlan {
-        // The packing of the backward pass is a second copy.
-        weights: 2 * one,
-        gradients: learned,
-        moments: 2 * learned,
-        reference: if reference { one } else { 0 },
+        weights: footprint.weights as u64,
+        gradients: F32 * trained,
+        moments: 2 * F32 * trained,
+        reference: if reference { footprint.weights as u64 } else { 0 },
         ..MemoryPlan::default()
     }
-}
-
-/// What a token leaves behind for the backward pass: per block two normalised inputs, queries, keys, values, the attention's
-/// output and the three widths of the feed-forward, or of the experts that it uses with the scores of all. What goes into and
-/// comes out of these experts is there for one block at a time.
-fn activation_bytes_per_token(model: &ModelConfig) -> u64 {
-    let attention = (2 * model.heads + 2 * model.kv_heads) * model.head_width;
-    let feed_forward = |layer: usize| match model.experts_of(layer) {
-        None => 3 * model.feed_forward,
-        Some(experts) => experts.count + 3 * (experts.per_token * experts.feed_forward + experts.shared_feed_forward),
-    };
-    let feed_forwards: usize = (0..model.layers).map(feed_forward).sum();
-    let visits = model.experts.as_ref().map_or(0, |experts| experts.per_token * 4 * model.hidden);
-    F32 * (model.layers * (4 * model.hidden + attention) + feed_forwards + visits + 2 * model.hidden) as u64
-}
-
-fn cache_bytes_per_token(model: &ModelConfig) -> u64 {
-    F32 * (2 * model.layers * model.kv_heads * model.head_width) as u64
 }
 
 /// The longest row of the first items: prompt and demonstration, or prompt and the longest answer.

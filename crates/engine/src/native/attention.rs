@@ -97,6 +97,7 @@ pub(crate) fn attend(
                     c_row: stride,
                     c_panel: LANES,
                     accumulate: false,
+                    tiled: false,
                 },
             );
         }
@@ -130,6 +131,7 @@ pub(crate) fn attend(
                     c_row: width,
                     c_panel: LANES,
                     accumulate: first > 0,
+                    tiled: false,
                 },
             );
         }
@@ -252,6 +254,7 @@ impl Sequence<'_> {
                     c_row: 0,
                     c_panel: LANES,
                     accumulate: false,
+                    tiled: false,
                 };
                 assert!(keys.len() >= keys_len(tokens, head) && scratch.value_panels.len() >= keys_len(tokens, head));
                 assert!(scratch.d_k.len() >= tokens * width && scratch.d_v.len() >= tokens * width);

@@ -6,21 +6,21 @@ use super::adapter::AdapterInputs;
 use super::attention::{grow, keys_len};
 use super::experts::ExpertsWork;
 use super::gemm::{linear, linear_gradient, pack_row, packed_rows_len};
-use super::layout::{FeedForward, Gated, LayerLayout, Layout, Matrix, Vector};
+use super::layout::{FeedForward, Gated, LayerLayout, Layout, Matrix, Vector, transpose};
 use super::logits;
-use super::net::{Distribution, Net};
+use super::net::{BLOCK, Distribution, Net};
 use super::row;
 use super::rows::{Place, Rows};
 use super::simd::LANES;
 use super::support::Cut;
-use super::tape::{LayerTape, Tape, Targets, block, blocks};
+use super::tape::{LayerTape, Tape, Targets, block, blocks, head_rows};
 use super::threads::{Shared, Threads, with_scratch};
 use lapidary_core::TokenGrads;
 
 /// Panels of 16 outputs that a thread takes at a time when it computes the gradient of a matrix.
 const PANELS: usize = 8;
 /// Logits are kept between the forward and the backward pass up to this size, and computed again beyond it (same bits).
-pub(crate) const KEPT_LOGITS_BYTES: usize = 256 << 20;
+pub(crate) const KEPT_LOGITS_BYTES: usize = 64 << 20;
 
 /// The accumulated gradient, laid out as the weights.
 #[derive(Clone, Default)]
@@ -104,6 +104,13 @@ pub(crate) struct Work {
     packed_b: Vec<f32>,
     packed_c: Vec<f32>,
     experts: ExpertsWork,
+    /// Of the head: rows of the stream that predict, what flows back into them, factors of their norm; logits that were not kept.
+    sources: Vec<f32>,
+    d_sources: Vec<f32>,
+    source_factors: Vec<f32>,
+    logits: Vec<f32>,
+    /// Transposed packing of the matrices of one layer, or of the head.
+    transposed: Vec<f32>,
 }
 
 /// One matrix's gradient: its packed inputs and the derivative of its outputs.
@@ -154,10 +161,22 @@ pub(super) struct Columns<'a> {
     pub z: Option<(&'a [f32], &'a [f32])>,
 }
 
+/// Rows whose derivatives are laid out together, at most.
+pub(crate) fn chunk_rows(threads: usize) -> usize {
+    BLOCK * (4 * threads).max(16)
+}
+
+/// Ranges of rows whose derivatives are laid out together: enough blocks to keep every thread busy, few enough to stay small.
+/// A weight's gradient is one chain over all rows wherever they are cut.
+fn chunks(threads: &Threads, n: usize) -> impl Iterator<Item = (usize, usize)> {
+    let rows = chunk_rows(threads.count());
+    (0..n).step_by(rows).map(move |start| (start, (start + rows).min(n)))
+}
+
 impl Net<'_> {
     /// Adds the derivatives of a batch whose forward pass is on `tape` to `gradient`.
     ///
-    /// `transposed` holds the transposed packing of every matrix. `logits` holds all logits if they were kept.
+    /// `logits` holds all logits if they were kept.
     pub(crate) fn backward(
         &self,
         threads: &Threads,
@@ -166,7 +185,6 @@ impl Net<'_> {
         answers: &Answers,
         tape: &mut Tape,
         logits: Option<&mut Vec<f32>>,
-        transposed: &[f32],
         work: &mut Work,
         gradient: &mut Gradient,
     ) {
@@ -175,15 +193,21 @@ impl Net<'_> {
         work.d_stream.clear();
         work.d_stream.resize(n * h, 0.0);
         let heads = &answers.targets;
-        self.backward_head(threads, targets, heads, &tape.stream, logits, transposed, work, &mut gradient.flat);
+        let mut transposed = std::mem::take(&mut work.transposed);
+        if targets.len() > 0 {
+            self.transpose(threads, &[&self.layout.head], &mut transposed);
+        }
+        self.backward_head(threads, targets, heads, &tape.stream, logits, &transposed, work, &mut gradient.flat);
         self.value_gradient(targets, heads, &tape.stream, &mut gradient.flat);
         if let Some(slopes) = &answers.rewards {
             self.reward_backward(&rows.lasts(), slopes, &tape.stream, &mut work.d_stream, gradient);
         }
         let Gradient { flat: gradient, tied_rows, .. } = gradient;
         for l in (0..self.c.layers).rev() {
-            self.backward_layer(threads, l, rows, &tape.layers[l], transposed, work, gradient);
+            self.transpose(threads, &self.layout.layers[l].matrices(), &mut transposed);
+            self.backward_layer(threads, l, rows, tape.layer(self, threads, l, rows), &transposed, work, gradient);
         }
+        work.transposed = transposed;
         match &self.layout.embedding {
             _ if self.layout.learned.start > 0 => {}
             Some(table) => {
@@ -217,25 +241,24 @@ impl Net<'_> {
     ) {
         let (h, v, k) = (self.w.hidden, self.w.vocabulary, self.c.hidden);
         let head = &self.layout.head;
-        let chunk_rows = self.chunk_rows();
-        let mut own = Vec::new();
+        let chunk_rows = head_rows(&self.w, threads.count());
+        let Work { d_stream, d_norm, packed_a, sources, d_sources, source_factors, logits: own, .. } = work;
         for from in (0..targets.len()).step_by(chunk_rows) {
             let to = (from + chunk_rows).min(targets.len());
             let m = to - from;
             let logits: &mut [f32] = match &mut kept {
                 Some(all) => &mut all[from * v..to * v],
                 None => {
-                    let logits = grow(&mut own, m * v);
+                    let logits = grow(own, m * v);
                     self.chunk_logits(threads, targets, stream, from, to, logits);
                     logits
                 }
             };
-            let d_norm = grow(&mut work.d_norm, m * h);
-            let packed = grow(&mut work.packed_a, packed_rows_len(m, k));
-            let (mut xs, mut dx, mut factors) = (vec![0.0; m * h], vec![0.0; m * h], vec![0.0; m]);
-            let packed_at = Shared::new(packed);
-            let (shared_logits, d_norm_at) = (Shared::new(logits), Shared::new(d_norm));
-            let (xs_at, dx_at, factors_at) = (Shared::new(&mut xs), Shared::new(&mut dx), Shared::new(&mut factors));
+            let (d_norm, packed) = (grow(d_norm, m * h), grow(packed_a, packed_rows_len(m, k)));
+            let (xs, dx, factors) = (grow(sources, m * h), grow(d_sources, m * h), grow(source_factors, m));
+            dx.fill(0.0);
+            let (packed_at, shared_logits, d_norm_at) = (Shared::new(packed), Shared::new(logits), Shared::new(d_norm));
+            let (xs_at, dx_at, factors_at) = (Shared::new(xs), Shared::new(dx), Shared::new(factors));
             threads.each(blocks(m), |b| {
                 let (first, last) = block(m, b);
                 let rows = last - first;
@@ -265,12 +288,11 @@ impl Net<'_> {
                     });
                 }
             });
-            self.add_to_sources(threads, &targets.source[from..to], &dx, &mut work.d_stream);
-            let (logits, packed, d_norm) = (&*logits, &work.packed_a[..packed_rows_len(m, k)], &work.d_norm[..m * h]);
+            self.add_to_sources(threads, &targets.source[from..to], dx, d_stream);
             self.weight_gradients(
                 threads,
                 &[Product { rows: m, matrix: head, inputs: packed, outputs: logits }],
-                &[Columns { rows: m, vector: &self.layout.norm, x: d_norm, z: Some((&xs, &factors)) }],
+                &[Columns { rows: m, vector: &self.layout.norm, x: d_norm, z: Some((xs, factors)) }],
                 transposed,
                 gradient,
             );
@@ -325,6 +347,22 @@ impl Net<'_> {
         if let Some(adapter) = matrix.adapter.as_deref() {
             self.adapt_back(adapter, transposed, rows, dy, dy_stride, dx, dx_stride);
         }
+    }
+
+    /// Packs matrices the other way round, for derivatives with respect to their inputs. Done for one layer at a time: it costs a
+    /// hundredth of the layer's products, and a copy of the whole model would cost its memory.
+    fn transpose(&self, threads: &Threads, matrices: &[&Matrix], out: &mut Vec<f32>) {
+        let panels = |m: &&Matrix| m.inputs.div_ceil(LANES);
+        let tasks: Vec<(&Matrix, usize)> =
+            matrices.iter().flat_map(|m| (0..panels(m)).map(move |panel| (*m, panel))).collect();
+        let out = Shared::new(grow(out, self.layout.transposed_len));
+        threads.each(tasks.len(), |task| {
+            let (matrix, panel) = tasks[task];
+            let len = matrix.outputs * LANES;
+            let at = matrix.transposed.start + panel * len;
+            // SAFETY: every panel of every matrix is one task, and the matrices of a layer have places of their own.
+            transpose(matrix, self.matrix(matrix), panel, unsafe { out.part(at..at + len) });
+        });
     }
 
     /// Adds the derivatives of targets to the rows of the stream that predict them, in the order of targets: rows that share a
@@ -392,7 +430,6 @@ impl Net<'_> {
         gradient: &mut [f32],
     ) {
         let (n, h, q) = (rows.len(), self.w.hidden, self.w.q);
-        let (hidden, heads) = (self.c.hidden, self.c.heads * self.c.head_width);
         grow(&mut work.d_norm, n * h);
         let dense = match &layer.feed_forward {
             FeedForward::Dense(gated) => Some(gated),
@@ -402,18 +439,40 @@ impl Net<'_> {
                 None
             }
         };
+        grow(&mut work.d_middle, n * h);
+        grow(&mut work.d_attention, n * q);
+        for (start, end) in chunks(threads, n) {
+            self.backward_feed_forward_rows(threads, layer, dense, start, end, tape, transposed, work, gradient);
+        }
+    }
+
+    /// Rows `start..end` of [`Net::backward_feed_forward`]: what is laid out for the weights' gradients is bounded by them.
+    fn backward_feed_forward_rows(
+        &self,
+        threads: &Threads,
+        layer: &LayerLayout,
+        dense: Option<&Gated>,
+        start: usize,
+        end: usize,
+        tape: &LayerTape,
+        transposed: &[f32],
+        work: &mut Work,
+        gradient: &mut [f32],
+    ) {
+        let (n, h, q) = (end - start, self.w.hidden, self.w.q);
+        let (hidden, heads) = (self.c.hidden, self.c.heads * self.c.head_width);
         let (f, width) = dense.map_or((0, 0), |gated| (gated.width(), gated.down.inputs));
-        let d_middle = Shared::new(grow(&mut work.d_middle, n * h));
+        let d_middle = Shared::new(&mut work.d_middle);
         let d_norm = Shared::new(&mut work.d_norm);
         let d_gate_up = Shared::new(grow(&mut work.d_gate_up, n * 2 * f));
-        let d_attention = Shared::new(grow(&mut work.d_attention, n * q));
+        let d_attention = Shared::new(&mut work.d_attention);
         let packed_f = Shared::new(grow(&mut work.packed_a, packed_rows_len(n, width)));
         let packed_y = Shared::new(grow(&mut work.packed_b, packed_rows_len(n, hidden)));
         let packed_o = Shared::new(grow(&mut work.packed_c, packed_rows_len(n, heads)));
         let d_stream = &work.d_stream;
         threads.each(blocks(n), |b| {
-            let (from, to) = block(n, b);
-            let m = to - from;
+            let (first, last) = block(n, b);
+            let (from, to, m) = (start + first, start + last, last - first);
             with_scratch(|s| {
                 // SAFETY: blocks are disjoint ranges of rows.
                 unsafe {
@@ -421,15 +480,15 @@ impl Net<'_> {
                     let dy = d_norm.part(from * h..to * h);
                     let middle = &tape.middle[from * h..to * h];
                     if let Some(gated) = dense {
-                        let d_gu = d_gate_up.part(from * 2 * f..to * 2 * f);
+                        let d_gu = d_gate_up.part(first * 2 * f..last * 2 * f);
                         let (d_hidden, hid) = (grow(&mut s.a, m * f), grow(&mut s.b, m * f));
                         let gate_up = &tape.gate_up[from * 2 * f..to * 2 * f];
                         self.backward_hidden(gated, m, dx, gate_up, transposed, d_hidden, d_gu, hid);
                         for i in 0..m {
-                            pack_row(n, from + i, &hid[i * f..][..width], packed_f.pointer());
+                            pack_row(n, first + i, &hid[i * f..][..width], packed_f.pointer());
                         }
                         self.project_back(&gated.gate_up, transposed, m, d_gu, 2 * f, dy, h, false);
-                        self.pack_normed(n, from, &layer.norm2, middle, &tape.factors2[from..to], packed_y);
+                        self.pack_normed(n, first, &layer.norm2, middle, &tape.factors2[from..to], packed_y);
                     }
                     let d_mid = d_middle.part(from * h..to * h);
                     d_mid.copy_from_slice(dx);
@@ -439,28 +498,29 @@ impl Net<'_> {
                     }
                     let d_att = d_attention.part(from * q..to * q);
                     self.project_back(&layer.output, transposed, m, d_mid, h, d_att, q, false);
-                    for i in from..to {
-                        pack_row(n, i, &tape.attention[i * q..][..heads], packed_o.pointer());
+                    for i in 0..m {
+                        pack_row(n, first + i, &tape.attention[(from + i) * q..][..heads], packed_o.pointer());
                     }
                 }
             });
         });
+        let d_middle = &work.d_middle[start * h..];
         let mut products = vec![Product {
             rows: n,
             matrix: &layer.output,
             inputs: &work.packed_c[..packed_rows_len(n, heads)],
-            outputs: &work.d_middle,
+            outputs: d_middle,
         }];
         if let Some(Gated { gate_up, down }) = dense {
             let inputs = &work.packed_a[..packed_rows_len(n, width)];
-            products.push(Product { rows: n, matrix: down, inputs, outputs: &work.d_stream });
+            products.push(Product { rows: n, matrix: down, inputs, outputs: &work.d_stream[start * h..] });
             let inputs = &work.packed_b[..packed_rows_len(n, hidden)];
             products.push(Product { rows: n, matrix: gate_up, inputs, outputs: &work.d_gate_up });
         }
-        let z = Some((&tape.middle[..], &tape.factors2[..]));
-        let mut columns = vec![Columns { rows: n, vector: &layer.norm2, x: &work.d_norm, z }];
+        let z = Some((&tape.middle[start * h..], &tape.factors2[start..]));
+        let mut columns = vec![Columns { rows: n, vector: &layer.norm2, x: &work.d_norm[start * h..], z }];
         if let Some(bias) = &layer.output_bias {
-            columns.push(Columns { rows: n, vector: bias, x: &work.d_middle, z: None });
+            columns.push(Columns { rows: n, vector: bias, x: d_middle, z: None });
         }
         self.weight_gradients(threads, &products, &columns, transposed, gradient);
     }
@@ -595,20 +655,39 @@ impl Net<'_> {
             });
         }
         self.head_norm_gradients(layer, tape, &work.d_qkv[..n * width], gradient);
+        grow(&mut work.d_norm, n * h);
+        for (start, end) in chunks(threads, n) {
+            self.backward_qkv_rows(threads, layer, start, end, tape, transposed, work, gradient);
+        }
+    }
+
+    /// Rows `start..end` of [`Net::backward_qkv`], from the head norms on.
+    fn backward_qkv_rows(
+        &self,
+        threads: &Threads,
+        layer: &LayerLayout,
+        start: usize,
+        end: usize,
+        tape: &LayerTape,
+        transposed: &[f32],
+        work: &mut Work,
+        gradient: &mut [f32],
+    ) {
+        let (n, h, width) = (end - start, self.w.hidden, self.w.qkv);
         let d_qkv = Shared::new(&mut work.d_qkv);
-        let d_norm = Shared::new(grow(&mut work.d_norm, n * h));
+        let d_norm = Shared::new(&mut work.d_norm);
         let packed = Shared::new(grow(&mut work.packed_a, packed_rows_len(n, self.c.hidden)));
         let d_stream = Shared::new(&mut work.d_stream);
         let d_middle = &work.d_middle;
         threads.each(blocks(n), |b| {
-            let (from, to) = block(n, b);
-            let m = to - from;
+            let (first, last) = block(n, b);
+            let (from, to, m) = (start + first, start + last, last - first);
             // SAFETY: blocks are disjoint ranges of rows.
             unsafe {
                 let d_line = d_qkv.part(from * width..to * width);
                 self.backward_head_norms(layer, tape, from, d_line);
                 let x = &tape.x[from * h..to * h];
-                self.pack_normed(n, from, &layer.norm1, x, &tape.factors1[from..to], packed);
+                self.pack_normed(n, first, &layer.norm1, x, &tape.factors1[from..to], packed);
                 if layer.qkv.transposed.is_empty() {
                     return;
                 }
@@ -622,13 +701,14 @@ impl Net<'_> {
                 }
             }
         });
-        let mut columns =
-            vec![Columns { rows: n, vector: &layer.norm1, x: &work.d_norm, z: Some((&tape.x, &tape.factors1)) }];
+        let z = Some((&tape.x[start * h..], &tape.factors1[start..]));
+        let mut columns = vec![Columns { rows: n, vector: &layer.norm1, x: &work.d_norm[start * h..], z }];
+        let d_qkv = &work.d_qkv[start * width..];
         if let Some(bias) = &layer.qkv_bias {
-            columns.push(Columns { rows: n, vector: bias, x: &work.d_qkv, z: None });
+            columns.push(Columns { rows: n, vector: bias, x: d_qkv, z: None });
         }
         let inputs = &work.packed_a[..packed_rows_len(n, self.c.hidden)];
-        let product = Product { rows: n, matrix: &layer.qkv, inputs, outputs: &work.d_qkv[..n * width] };
+        let product = Product { rows: n, matrix: &layer.qkv, inputs, outputs: d_qkv };
         self.weight_gradients(threads, &[product], &columns, transposed, gradient);
     }
 

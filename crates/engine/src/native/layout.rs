@@ -32,8 +32,8 @@ pub(crate) struct Matrix {
     pub outputs: usize,
     pub inputs: usize,
     pub parts: Vec<Part>,
-    /// Where the transposed packing `[inputs/16][outputs][16]` lives in the second array; empty where no derivative flows back
-    /// through the matrix.
+    /// Where the transposed packing `[inputs/16][outputs][16]` lives in the array that holds those of one layer; empty where no
+    /// derivative flows back through the matrix.
     pub transposed: Range<usize>,
     pub adapter: Option<Box<Adapter>>,
 }
@@ -128,7 +128,7 @@ pub(crate) struct Layout {
     pub len: usize,
     /// What learns: everything up to the buffers, or only heads and adapters where there are adapters.
     pub learned: Range<usize>,
-    /// Length of the array of transposed matrices.
+    /// Length of the array of the transposed matrices of one layer, or the head.
     pub transposed_len: usize,
 }
 
@@ -177,6 +177,7 @@ impl Widths {
 struct Builder {
     at: usize,
     transposed: usize,
+    transposed_len: usize,
     /// Whether the next matrices send no derivative back.
     one_way: bool,
 }
@@ -206,6 +207,7 @@ impl Builder {
         }
         let transposed = self.transposed..self.transposed + if self.one_way { 0 } else { padded(inputs) * outputs };
         self.transposed = transposed.end;
+        self.transposed_len = self.transposed_len.max(transposed.end);
         Matrix { at: self.take(outputs * inputs), outputs, inputs, parts, transposed, adapter: None }
     }
 
@@ -273,6 +275,7 @@ impl Layout {
         let mut layers: Vec<LayerLayout> = (0..c.layers)
             .map(|l| {
                 let at = |rest: &str| format!("model.layers.{l}.{rest}");
+                b.transposed = 0;
                 let norm1 = b.vector(at("input_layernorm.weight"), c.hidden);
                 // Below the first projection is nothing that learns, if the embedding does not.
                 b.one_way = adapted.is_some() && l == 0;
@@ -309,6 +312,7 @@ impl Layout {
             .collect();
         let norm = b.vector("model.norm.weight".into(), c.hidden);
         let head_name = if c.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        b.transposed = 0;
         let head = b.matrix(c.hidden, vec![(head_name.into(), c.vocabulary)]);
         let heads = b.at;
         let value = c.value_head.then(|| ValueHead {
@@ -317,8 +321,9 @@ impl Layout {
         });
         let reward = c.reward_head.then(|| b.row("score.weight", c.hidden));
         if let Some(adapted) = adapted {
-            for matrix in layers.iter_mut().flat_map(LayerLayout::projections_mut) {
-                b.adapt(matrix, adapted);
+            for layer in &mut layers {
+                b.transposed = layer.matrices().iter().map(|matrix| matrix.transposed.end).max().unwrap_or(0);
+                layer.projections_mut().into_iter().for_each(|matrix| b.adapt(matrix, adapted));
             }
         }
         let learned = if adapted.is_some() { heads } else { 0 }..b.at;
@@ -329,7 +334,7 @@ impl Layout {
                 correction.at = b.take(e.experts.len());
             }
         }
-        let (len, transposed_len) = (b.at, b.transposed);
+        let (len, transposed_len) = (b.at, b.transposed_len);
         Layout { embedding, layers, norm, head, value, reward, len, learned, transposed_len }
     }
 
@@ -337,15 +342,7 @@ impl Layout {
     pub fn slots(&self) -> Vec<Slot<'_>> {
         let mut out = Vec::new();
         out.extend(self.embedding.as_ref().map(Slot::Table));
-        for l in &self.layers {
-            out.push(Slot::Vector(&l.norm1));
-            out.push(Slot::Matrix(&l.qkv));
-            out.extend([&l.qkv_bias, &l.q_norm, &l.k_norm].into_iter().flatten().map(Slot::Vector));
-            out.push(Slot::Matrix(&l.output));
-            out.extend(l.output_bias.as_ref().map(Slot::Vector));
-            out.push(Slot::Vector(&l.norm2));
-            l.feed_forward.slots(&mut out);
-        }
+        self.layers.iter().for_each(|layer| layer.slots(&mut out));
         out.push(Slot::Vector(&self.norm));
         out.push(Slot::Matrix(&self.head));
         if let Some(value) = &self.value {
@@ -398,6 +395,27 @@ impl LayerLayout {
         };
         let gated = gated.into_iter().flat_map(|g| [&mut g.gate_up, &mut g.down]);
         [&mut self.qkv, &mut self.output].into_iter().chain(gated).collect()
+    }
+
+    fn slots<'a>(&'a self, out: &mut Vec<Slot<'a>>) {
+        out.push(Slot::Vector(&self.norm1));
+        out.push(Slot::Matrix(&self.qkv));
+        out.extend([&self.qkv_bias, &self.q_norm, &self.k_norm].into_iter().flatten().map(Slot::Vector));
+        out.push(Slot::Matrix(&self.output));
+        out.extend(self.output_bias.as_ref().map(Slot::Vector));
+        out.push(Slot::Vector(&self.norm2));
+        self.feed_forward.slots(out);
+    }
+
+    /// Every matrix of the layer, those of adapters included.
+    pub fn matrices(&self) -> Vec<&Matrix> {
+        let mut slots = Vec::new();
+        self.slots(&mut slots);
+        let own = slots.into_iter().filter_map(|slot| if let Slot::Matrix(m) = slot { Some(m) } else { None });
+        let adapters = self.projections().into_iter().filter_map(|matrix| matrix.adapter.as_deref());
+        let adapters = adapters
+            .flat_map(|adapter| std::iter::once(&adapter.a).chain(adapter.modules.iter().map(|module| &module.b)));
+        own.chain(adapters).collect()
     }
 }
 
@@ -481,15 +499,18 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// Writes the transposed packing `[inputs/16][outputs][16]` of a packed matrix, for panels of inputs `panels`.
+/// Writes one panel of the transposed packing `[inputs/16][outputs][16]` of a packed matrix: blocks of 16 × 16 values that lie
+/// whole in both.
 pub(crate) fn transpose(m: &Matrix, packed: &[f32], panel: usize, out: &mut [f32]) {
     let first = panel * LANES;
     let live = LANES.min(m.inputs - first);
-    for n in 0..m.outputs {
-        let source = &packed[(n / LANES * m.inputs + first) * LANES + n % LANES..];
-        let line = &mut out[n * LANES..][..LANES];
-        for (i, value) in line.iter_mut().enumerate().take(live) {
-            *value = source[i * LANES];
+    for (from, to) in packed.chunks_exact(m.inputs * LANES).zip(out.chunks_exact_mut(LANES * LANES)) {
+        let block = &from[first * LANES..][..live * LANES];
+        for (n, line) in to.chunks_exact_mut(LANES).enumerate() {
+            for (value, source) in line.iter_mut().zip(block.chunks_exact(LANES)) {
+                *value = source[n];
+            }
+            line[live..].fill(0.0);
         }
     }
 }

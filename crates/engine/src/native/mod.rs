@@ -14,6 +14,7 @@ mod heads;
 mod layout;
 mod logits;
 mod lora;
+mod memory;
 mod net;
 mod optimizer;
 mod rope;
@@ -30,6 +31,7 @@ mod threads;
 mod tests;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -41,9 +43,10 @@ use layout::{Layout, Slot, Widths};
 use net::Net;
 use rope::Rope;
 use rows::Rows;
-use tape::{Tape, Targets};
+use tape::{Keep, Tape, Targets};
 use threads::Threads;
 
+pub use memory::Footprint;
 pub use simd::Isa;
 
 /// `y[m, outputs] = x[m, inputs] · Wᵀ` with `W` packed as `[outputs/16][inputs][16]`: the kernel that everything runs through, for
@@ -54,6 +57,9 @@ pub use simd::Isa;
 pub fn packed_product(isa: Isa, m: usize, x: &[f32], packed: &[f32], inputs: usize, y: &mut [f32]) {
     gemm::linear(isa, m, x, inputs, packed, inputs, y, packed.len() / inputs, false);
 }
+
+/// Tokens that are scored in one pass, at most: enough for every thread, and a bound on its memory.
+const SCORED_TOGETHER: usize = 4096;
 
 /// A decoder on the CPU that scores, samples and learns.
 pub struct Native {
@@ -74,6 +80,8 @@ pub struct Native {
     lora: Option<lora::Lora>,
     /// Where the weights were read from, for adapters to name.
     base: Option<PathBuf>,
+    /// Bytes that learning may take.
+    memory_limit: Option<usize>,
 }
 
 /// What only training needs; made at the first `accumulate`.
@@ -84,11 +92,6 @@ struct Learning {
     moments: [Vec<f32>; 2],
     /// Optimiser steps since the moments were zero.
     steps: u64,
-    /// Transposed packing of every matrix that sends derivatives back.
-    transposed: Vec<f32>,
-    /// Whether that is of the current weights, and whether it is of those that are frozen.
-    transposed_is_fresh: bool,
-    frozen_is_transposed: bool,
     tape: Tape,
     work: Work,
     logits: Vec<f32>,
@@ -161,6 +164,7 @@ impl Native {
             learning: None,
             lora: None,
             base: None,
+            memory_limit: None,
             config,
         })
     }
@@ -173,6 +177,13 @@ impl Native {
     /// Uses another instruction set of this machine; results may differ in the last bits.
     pub fn use_isa(&mut self, isa: Isa) {
         self.isa = isa;
+    }
+
+    /// Limits what learning takes, weights and optimiser included: beyond it activations are computed again instead of kept, and a
+    /// micro-batch is learned from in parts. Results are the same bits. What cannot be made smaller (see [`Footprint`] and the
+    /// largest group of rows) may exceed it.
+    pub fn limit_memory(&mut self, bytes: Option<usize>) {
+        self.memory_limit = bytes;
     }
 
     /// How many threads compute.
@@ -294,7 +305,12 @@ impl Engine for Native {
     ) -> Result<()> {
         self.check(batch, want)?;
         let mut learning = self.learning.take().unwrap_or_default();
-        let result = self.accumulate_into(batch, &Rows::of(batch), want, objective, &mut learning);
+        let footprint = Footprint::with(&self.config, &self.layout, self.threads.count());
+        let (keep, parts) = footprint.choose(self.memory_limit, batch);
+        let result = match &parts[..] {
+            [] | [_] => self.accumulate_into(batch, &Rows::of(batch), keep, want, objective, &mut learning),
+            _ => self.accumulate_parts(batch, &parts, keep, want, objective, &mut learning),
+        };
         self.learning = Some(learning);
         result
     }
@@ -378,43 +394,79 @@ impl Native {
         self.tensor(&all.flat, self.layout.learned.start, name, spec.size())
     }
 
+    /// Scores a batch in parts of whole groups, with or without its adapters.
     fn score_with(&self, batch: &TokenBatch, want: Want, adapters: bool) -> Result<TokenStats> {
         self.check(batch, want)?;
+        let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
+        match &memory::parts(batch, SCORED_TOGETHER)[..] {
+            [] | [_] => Ok(self.score_part(batch, want, adapters, &mut tape)),
+            parts => {
+                let of_part = |part: &Range<usize>| {
+                    let rows: Vec<usize> = part.clone().collect();
+                    self.score_part(&batch.select(&rows), want, adapters, &mut tape)
+                };
+                Ok(memory::join(parts.iter().map(of_part).collect()))
+            }
+        }
+    }
+
+    fn score_part(&self, batch: &TokenBatch, want: Want, adapters: bool, tape: &mut Tape) -> TokenStats {
         let rope = self.rope(longest(batch));
         let net = Net { adapters, ..self.net(&rope) };
         let rows = Rows::of(batch);
         let targets = Targets::of(batch, &rows);
-        let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
-        net.forward(&self.threads, &rows, false, &mut tape);
+        net.forward(&self.threads, &rows, Keep::Nothing, tape);
         let found = net.statistics(&self.threads, &targets, &tape.stream, want, &mut Vec::new(), None);
         let mut stats = net.told(batch, &rows, &targets, &found, &tape.stream, want);
         stats.routing = want.routing.then(|| tape.routing(batch, &rows, self.widths.routing));
-        Ok(stats)
+        stats
+    }
+
+    /// Asks the objective about the whole batch, then learns from one part after another: two forward passes, memory for one part.
+    fn accumulate_parts(
+        &self,
+        batch: &TokenBatch,
+        parts: &[Range<usize>],
+        keep: Keep,
+        want: Want,
+        objective: &mut dyn FnMut(&TokenStats) -> Result<TokenGrads>,
+        learning: &mut Learning,
+    ) -> Result<()> {
+        let part_of = |part: &Range<usize>| batch.select(&part.clone().collect::<Vec<_>>());
+        let told = parts.iter().map(|part| self.score_part(&part_of(part), want, true, &mut learning.tape)).collect();
+        let grads = objective(&memory::join(told))?;
+        self.check_answer(batch, &grads);
+        for part in parts {
+            let batch = part_of(part);
+            let answer = &mut |_: &TokenStats| Ok(memory::part_of(&grads, part.clone()));
+            self.accumulate_into(&batch, &Rows::of(&batch), keep, want, answer, learning)?;
+        }
+        Ok(())
     }
 
     fn accumulate_into(
         &self,
         batch: &TokenBatch,
         rows: &Rows,
+        keep: Keep,
         want: Want,
         objective: &mut dyn FnMut(&TokenStats) -> Result<TokenGrads>,
         learning: &mut Learning,
     ) -> Result<()> {
         learning.prepare(&self.layout);
-        learning.refresh_transposed(&self.layout, &self.threads, &self.flat);
         let rope = self.rope(longest(batch));
         let net = self.net(&rope);
         let targets = Targets::of(batch, rows);
-        net.forward(&self.threads, rows, true, &mut learning.tape);
-        let keep = targets.len() * self.widths.vocabulary * 4 <= KEPT_LOGITS_BYTES;
-        let logits = keep.then_some(&mut learning.logits);
+        net.forward(&self.threads, rows, keep, &mut learning.tape);
+        let kept = targets.len() * self.widths.vocabulary * 4 <= KEPT_LOGITS_BYTES;
+        let logits = kept.then_some(&mut learning.logits);
         let found = net.statistics(&self.threads, &targets, &learning.tape.stream, want, &mut Vec::new(), logits);
         let mut stats = net.told(batch, rows, &targets, &found, &learning.tape.stream, want);
         stats.routing = want.routing.then(|| learning.tape.routing(batch, rows, self.widths.routing));
         let grads = objective(&stats)?;
         self.check_answer(batch, &grads);
         let answers = Answers::of(&targets, &found, grads);
-        let logits = keep.then_some(&mut learning.logits);
+        let logits = kept.then_some(&mut learning.logits);
         net.backward(
             &self.threads,
             rows,
@@ -422,7 +474,6 @@ impl Native {
             &answers,
             &mut learning.tape,
             logits,
-            &learning.transposed,
             &mut learning.work,
             &mut learning.gradient,
         );
@@ -437,38 +488,5 @@ impl Learning {
         for array in [&mut self.gradient.flat, first, second] {
             array.resize(layout.learned.len(), 0.0);
         }
-        self.transposed.resize(layout.transposed_len, 0.0);
-    }
-
-    /// Packs every matrix the other way round, for derivatives with respect to inputs; what is frozen once.
-    fn refresh_transposed(&mut self, layout: &Layout, threads: &Threads, flat: &[f32]) {
-        if self.transposed_is_fresh {
-            return;
-        }
-        let slots = layout.slots();
-        let matrices: Vec<_> = slots
-            .iter()
-            .filter_map(|slot| match slot {
-                Slot::Matrix(m) => Some(*m),
-                _ => None,
-            })
-            .filter(|m| !m.transposed.is_empty())
-            .filter(|m| !self.frozen_is_transposed || layout.learned_at(&m.at).is_some())
-            .collect();
-        let tasks: Vec<(usize, usize)> = matrices
-            .iter()
-            .enumerate()
-            .flat_map(|(i, m)| (0..m.inputs.div_ceil(simd::LANES)).map(move |panel| (i, panel)))
-            .collect();
-        let out = threads::Shared::new(&mut self.transposed);
-        threads.each(tasks.len(), |task| {
-            let (matrix, panel) = (matrices[tasks[task].0], tasks[task].1);
-            let len = matrix.outputs * simd::LANES;
-            let at = matrix.transposed.start + panel * len;
-            // SAFETY: every panel of every matrix is one task.
-            let out = unsafe { out.part(at..at + len) };
-            layout::transpose(matrix, &flat[matrix.at.clone()], panel, out);
-        });
-        (self.transposed_is_fresh, self.frozen_is_transposed) = (true, true);
     }
 }

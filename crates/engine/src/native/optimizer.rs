@@ -85,7 +85,6 @@ pub(super) fn step(
             row::adam(isa, len, constants(decay), w, g, m, v);
         }
     });
-    learning.transposed_is_fresh = false;
     Ok(UpdateStats { grad_norm, weight_norm: norm(threads, isa, &flat[layout.learned.clone()]) })
 }
 

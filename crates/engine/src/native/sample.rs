@@ -16,7 +16,7 @@ use crate::{Sample, SampleRequest};
 use lapidary_core::{Kind, Problem, Ragged, Result, StopReason, UNROUTED};
 
 /// Sequences that one thread decodes together; beyond this a step gains nothing and its cache grows.
-const DECODED_TOGETHER: usize = 64;
+pub(crate) const DECODED_TOGETHER: usize = 64;
 
 /// Keys and values of consecutive positions: per layer and key head, packed keys and rows of values.
 struct Cache {

@@ -2,7 +2,7 @@
 
 use super::attention::{Segment, Sequence, attend, grow, keys_len};
 use super::experts::{ExpertsBuffers, ExpertsTape};
-use super::layout::{FeedForward, Gated};
+use super::layout::{FeedForward, Gated, Widths};
 use super::net::{BLOCK, Distribution, Net, QkNorm};
 use super::rows::{Place, Rows};
 use super::support::Cut;
@@ -32,11 +32,29 @@ pub(crate) struct LayerTape {
     pub experts: ExpertsTape,
 }
 
+/// What a forward pass leaves behind for a backward pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Nothing: scoring.
+    #[default]
+    Nothing,
+    /// The residual stream at the start of every layer; the rest is computed again, with the same bits, a layer at a time.
+    Inputs,
+    /// Every activation.
+    All,
+}
+
 /// Activations of a whole pass; buffers are kept from call to call.
 #[derive(Default)]
 pub(crate) struct Tape {
-    /// One per layer when learning; a single one that every layer overwrites when scoring.
-    pub layers: Vec<LayerTape>,
+    keep: Keep,
+    /// Where every activation is kept, one per layer.
+    layers: Vec<LayerTape>,
+    /// Where they are not: the layer that ran last, and which it was.
+    last: LayerTape,
+    last_layer: usize,
+    /// Inputs of the layers, where only these are kept.
+    inputs: Vec<Vec<f32>>,
     /// The residual stream after the last layer so far.
     pub stream: Vec<f32>,
     /// `[tokens][stride]` the experts that were used; before a layer ran, those that it shall use.
@@ -45,6 +63,24 @@ pub(crate) struct Tape {
 }
 
 impl Tape {
+    /// The activations of a layer after a forward pass that kept something; those of the last layer first.
+    pub fn layer(&mut self, net: &Net<'_>, threads: &Threads, l: usize, rows: &Rows) -> &LayerTape {
+        match self.keep {
+            Keep::All => &self.layers[l],
+            Keep::Inputs => {
+                if self.last_layer != l {
+                    // The stream after the last layer has been read by then.
+                    self.stream.copy_from_slice(&self.inputs[l]);
+                    let Tape { stream, last, routing, buffers, .. } = self;
+                    net.run_layer(threads, l, rows, stream, last, routing, buffers);
+                    self.last_layer = l;
+                }
+                &self.last
+            }
+            Keep::Nothing => unreachable!("a pass that learns keeps something"),
+        }
+    }
+
     /// The experts that were used, shaped as the batch's own.
     pub fn routing(&self, batch: &TokenBatch, rows: &Rows, stride: usize) -> Ragged<u16> {
         let of_token = |index: usize| self.routing[index * stride..][..stride].iter().copied();
@@ -109,6 +145,12 @@ pub(crate) fn block(rows: usize, index: usize) -> (usize, usize) {
     (index * BLOCK, ((index + 1) * BLOCK).min(rows))
 }
 
+/// Rows of logits held at a time: about 64 MiB, whole blocks, not more than it takes to keep threads busy.
+pub(crate) fn head_rows(w: &Widths, threads: usize) -> usize {
+    const CHUNK_BYTES: usize = 64 << 20;
+    (CHUNK_BYTES / (4 * w.vocabulary) / BLOCK).clamp(1, (4 * threads).max(16)) * BLOCK
+}
+
 impl Net<'_> {
     pub(crate) fn sequence<'s>(&self, qkv: &'s [f32], place: Place) -> Sequence<'s> {
         Sequence {
@@ -123,10 +165,15 @@ impl Net<'_> {
     }
 
     /// Runs all layers over the batch's tokens; the final residual stream is `tape.stream`.
-    pub(crate) fn forward(&self, threads: &Threads, rows: &Rows, keep: bool, tape: &mut Tape) {
-        let (n, h) = (rows.len(), self.w.hidden);
-        let Tape { layers, stream, routing, buffers } = tape;
-        layers.resize_with(if keep { self.c.layers } else { 1 }, LayerTape::default);
+    pub(crate) fn forward(&self, threads: &Threads, rows: &Rows, keep: Keep, tape: &mut Tape) {
+        let (n, h, depth) = (rows.len(), self.w.hidden, self.c.layers);
+        tape.keep = keep;
+        let Tape { layers, last, inputs, stream, routing, buffers, .. } = tape;
+        layers.resize_with(if keep == Keep::All { depth } else { 0 }, LayerTape::default);
+        inputs.resize_with(if keep == Keep::Inputs { depth } else { 0 }, Vec::default);
+        if keep == Keep::All {
+            *last = LayerTape::default();
+        }
         stream.resize(n * h, 0.0);
         for (line, &id) in stream.chunks_exact_mut(h).zip(&rows.tokens) {
             self.embed(id, line);
@@ -136,13 +183,30 @@ impl Net<'_> {
             Some(given) => routing.extend_from_slice(given),
             None => routing.resize(n * self.w.routing, UNROUTED),
         }
-        let kept = layers.len();
-        for l in 0..self.c.layers {
-            let tape = &mut layers[l % kept];
-            self.forward_layer(threads, l, rows, stream, tape, buffers);
-            if let FeedForward::Experts(e) = &self.layout.layers[l].feed_forward {
-                self.experts(threads, e, n, buffers, stream, routing, &mut tape.experts);
+        for l in 0..depth {
+            if let Some(input) = inputs.get_mut(l) {
+                input.clear();
+                input.extend_from_slice(stream);
             }
+            self.run_layer(threads, l, rows, stream, layers.get_mut(l).unwrap_or(last), routing, buffers);
+        }
+        tape.last_layer = depth - 1;
+    }
+
+    /// One layer, experts included: `stream` in and out.
+    fn run_layer(
+        &self,
+        threads: &Threads,
+        l: usize,
+        rows: &Rows,
+        stream: &mut [f32],
+        tape: &mut LayerTape,
+        routing: &mut [u16],
+        buffers: &mut ExpertsBuffers,
+    ) {
+        self.forward_layer(threads, l, rows, stream, tape, buffers);
+        if let FeedForward::Experts(e) = &self.layout.layers[l].feed_forward {
+            self.experts(threads, e, rows.len(), buffers, stream, routing, &mut tape.experts);
         }
     }
 
@@ -271,7 +335,7 @@ impl Net<'_> {
         mut keep: Option<&mut Vec<f32>>,
     ) -> Vec<(Distribution, f32)> {
         let mut out = vec![(Distribution::default(), 0.0); targets.len()];
-        let rows = self.chunk_rows();
+        let rows = head_rows(&self.w, threads.count());
         for from in (0..targets.len()).step_by(rows) {
             let to = (from + rows).min(targets.len());
             let v = self.w.vocabulary;
@@ -325,12 +389,6 @@ impl Net<'_> {
                 self.logits(rows, x, y, &mut [0.0; BLOCK], logits);
             });
         });
-    }
-
-    /// Rows of logits held at a time: about 64 MiB, whole blocks.
-    pub(crate) fn chunk_rows(&self) -> usize {
-        const CHUNK_BYTES: usize = 64 << 20;
-        (CHUNK_BYTES / (4 * self.w.vocabulary) / BLOCK).clamp(1, 64) * BLOCK
     }
 
     /// Everything that is wanted, in the shape of the batch.

@@ -305,7 +305,7 @@ fn logits_that_are_not_kept_are_computed_again_with_the_same_bits() {
     let rows = Rows::of(&batch);
     let targets = Targets::of(&batch, &rows);
     let mut tape = Tape::default();
-    net.forward(&native.threads, &rows, true, &mut tape);
+    net.forward(&native.threads, &rows, Keep::All, &mut tape);
     let mut kept = Vec::new();
     let first = net.statistics(&native.threads, &targets, &tape.stream, ENTROPY, &mut Vec::new(), Some(&mut kept));
     let answer = |(d, logp): &(net::Distribution, f32)| backward::Target {
@@ -315,25 +315,12 @@ fn logits_that_are_not_kept_are_computed_again_with_the_same_bits() {
         value: 0.0,
     };
     let answers = Answers { targets: first.iter().map(answer).collect(), rewards: None };
-    let mut transposed = Learning::default();
-    transposed.prepare(&native.layout);
-    transposed.refresh_transposed(&native.layout, &native.threads, &native.flat);
     let run = |logits: Option<&mut Vec<f32>>| {
         let mut tape = Tape::default();
-        net.forward(&native.threads, &rows, true, &mut tape);
+        net.forward(&native.threads, &rows, Keep::All, &mut tape);
         let mut gradient = Gradient { flat: vec![0.0; native.layout.learned.len()], ..Gradient::default() };
         let work = &mut Work::default();
-        net.backward(
-            &native.threads,
-            &rows,
-            &targets,
-            &answers,
-            &mut tape,
-            logits,
-            &transposed.transposed,
-            work,
-            &mut gradient,
-        );
+        net.backward(&native.threads, &rows, &targets, &answers, &mut tape, logits, work, &mut gradient);
         bits(&gradient.flat)
     };
     assert_eq!(run(Some(&mut kept)), run(None));

@@ -350,7 +350,7 @@ impl Checker<'_> {
         Ok(Training {
             steps,
             prompts_per_step: self.count("prompts_per_step", raw.prompts_per_step, 8, 1)? as usize,
-            tokens_per_microbatch: self.count("tokens_per_microbatch", raw.tokens_per_microbatch, 8192, 1)? as usize,
+            tokens_per_microbatch: self.count("tokens_per_microbatch", raw.tokens_per_microbatch, 2048, 1)? as usize,
             learning_rate: self.number(
                 "learning_rate",
                 raw.learning_rate,

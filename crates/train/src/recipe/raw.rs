@@ -63,8 +63,8 @@ pub(super) struct RawStage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub prompts_per_step: Option<u64>,
-    /// Most tokens (prompt and completion) that go through the model at once: the only memory knob. It never changes a
-    /// result. A single longer sequence goes alone. Default 8192.
+    /// Most tokens (prompt and completion) that go through the model at once: the only memory knob. Samples of a prompt stay
+    /// together, with the prompt counted once; a larger group or row goes alone. It never changes a result. Default 2048.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub tokens_per_microbatch: Option<u64>,

@@ -52,7 +52,7 @@ fn pass(native: &Native, batch: &TokenBatch, groups: &[PromptGroup]) -> (TokenSt
         })
     };
     let rows = Rows::sharing(batch, groups);
-    native.accumulate_into(batch, &rows, ENTROPY, objective, &mut learning).unwrap();
+    native.accumulate_into(batch, &rows, Keep::All, ENTROPY, objective, &mut learning).unwrap();
     learning.gradient.merge(&native.layout);
     (kept, learning.gradient.flat)
 }
@@ -160,5 +160,44 @@ fn micro_batches_that_end_with_a_group_give_the_same_bits() {
         let whole = learn(1);
         assert_eq!(whole, learn(2), "{family}");
         assert_eq!(whole, learn(100), "{family}: every group alone");
+    }
+}
+
+/// The weights after a step from samples of a few prompts, learned from within a limit of memory.
+fn learned_within(family: &str, limit: Option<usize>) -> Vec<u32> {
+    let mut native = open(family, 2);
+    let (batch, _) = rollouts(&native, 1.0);
+    native.limit_memory(limit);
+    let objective = &mut |stats: &TokenStats| {
+        let entropy = Some(stats.entropy.map(|x| if *x > 0.0 { 0.03 } else { 0.0 }));
+        Ok(TokenGrads { logp: stats.logp.map(|x| x * 0.1), entropy, ..Default::default() })
+    };
+    native.accumulate(&batch, ENTROPY, objective).unwrap();
+    native.step(&adamw()).unwrap();
+    bits(&native.flat)
+}
+
+#[test]
+fn a_limit_of_memory_changes_no_bit() {
+    for family in FAMILIES {
+        let native = open(family, 2);
+        let footprint = Footprint::of(native.model(), 2);
+        let (batch, _) = rollouts(&native, 1.0);
+        let tokens = batch.groups().iter().map(|group| batch.tokens_of(group)).sum();
+        let largest = batch.groups().iter().map(|group| batch.tokens_of(group)).max().unwrap();
+        let whole = learned_within(family, None);
+        for (limit, keep, several) in [
+            (footprint.peak(tokens, false), Keep::All, false),
+            (footprint.peak(tokens, false) - 1, Keep::Inputs, false),
+            (footprint.peak(tokens, true) - 1, Keep::All, true),
+            (footprint.peak(largest, false) - 1, Keep::Inputs, true),
+            (0, Keep::Inputs, true),
+        ] {
+            let (chosen, parts) = footprint.choose(Some(limit), &batch);
+            if limit > 0 && footprint.peak(largest, false) < footprint.peak(tokens, true) {
+                assert_eq!((chosen, parts.len() > 1), (keep, several), "{family} {limit}");
+            }
+            assert_eq!(whole, learned_within(family, Some(limit)), "{family} {limit}");
+        }
     }
 }
