@@ -775,10 +775,8 @@ impl Net<'_> {
         transposed: &[f32],
         gradient: &mut [f32],
     ) {
-        let adapted = |product: &Product<'_>| product.matrix.adapter.is_some();
         let kept: Vec<(&Product<'_>, AdapterInputs<'_>)> = products
             .iter()
-            .filter(|product| adapted(product))
             .filter_map(|product| {
                 let adapter = product.matrix.adapter.as_deref()?;
                 Some((product, self.adapter_inputs(threads, adapter, product, transposed)))

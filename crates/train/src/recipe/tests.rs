@@ -198,6 +198,23 @@ fn every_method_resolves_and_reads_back() {
 }
 
 #[test]
+fn an_adapter_is_a_table_of_four_keys_on_a_model_that_has_learned_something() {
+    let adapted = GOOD.replace("model = \"tiny\"", "model = \"./some/model\"\n[adapter]\nalpha = 8");
+    let recipe = load(&adapted, &["adapter.rank=4"]).unwrap();
+    let expected = LoraConfig { rank: 4, alpha: 8.0, rslora: false, targets: vec!["all-linear".into()] };
+    assert_eq!(recipe.adapter, Some(expected));
+    assert!(recipe.to_toml().contains("[adapter]\nrank = 4\nalpha = 8.0\n"), "{}", recipe.to_toml());
+    assert_eq!(load(&recipe.to_toml(), &[]).unwrap(), recipe);
+    assert_eq!(load(GOOD, &[]).unwrap().adapter, None);
+    let preset = GOOD.replace("[[stage]]\nkind = \"sft\"", "[adapter]\n\n[[stage]]\nkind = \"sft\"");
+    assert!(refusal(&preset, &[]).0.starts_with("R030 x.toml:"), "{:?}", refusal(&preset, &[]));
+    let (seen, _) = refusal(&adapted.replace("alpha = 8", "alpha = 0"), &[]);
+    assert_eq!(seen, "R006 x.toml:5 0");
+    let (seen, _) = refusal(&adapted.replace("alpha = 8", "r = 8"), &[]);
+    assert_eq!(seen, "R003 x.toml:5 r");
+}
+
+#[test]
 fn origins_name_the_line_the_override_or_the_default() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), GOOD).unwrap();
