@@ -121,6 +121,10 @@ pub mod theme {
     pub fn warning(text: impl std::fmt::Display) -> String {
         format!("\x1b[33m{text}\x1b[0m")
     }
+    /// Something broken: red.
+    pub fn bad(text: impl std::fmt::Display) -> String {
+        format!("\x1b[31m{text}\x1b[0m")
+    }
     /// A path or a hint: cyan.
     pub fn path(text: impl std::fmt::Display) -> String {
         format!("\x1b[36m{text}\x1b[0m")

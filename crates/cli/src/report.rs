@@ -7,7 +7,7 @@ use lapidary_core::{Kind, Place, Problem};
 use serde_json::{Value, json};
 
 /// Columns that a message may fill.
-const WIDTH: usize = 80;
+pub(crate) const WIDTH: usize = 80;
 
 /// Writes a problem to stderr. If stderr is gone there is nobody left to tell.
 pub fn problem(problem: &Problem, json: bool) {
@@ -80,12 +80,12 @@ fn snippet(place: &Place) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
 }
 
 /// Without control characters, which may come from a user's file and would reach the terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Breaks at spaces so that no line is longer than `width` characters, where words allow it.
-fn wrapped(text: &str, width: usize) -> String {
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for (number, line) in text.lines().enumerate() {
         if number > 0 {

@@ -1,22 +1,16 @@
-//! Rules that notice a run going wrong, say what it usually comes from, and which knob to turn.
+//! Rules that notice a run going wrong while it goes, say what it usually comes from, and which knob to turn.
+//!
+//! Limits, causes and advice are those of the rules that `lapidary diagnose` asks of the whole run afterwards.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnose::rules::{EASY_REWARD, KL_LIMIT, RATIO_LIMIT, SAMPLER_LIMIT, TRUNCATED_LIMIT, rule};
 use crate::watch::Warning;
 
 /// A rule that holds is said again after so many further windows, not every step.
 const REPEAT_WINDOWS: u64 = 5;
-/// KL to the reference (nats per token) above which the policy has left what the reference knows.
-const KL_LIMIT: f64 = 1.0;
-/// Largest importance ratio that a healthy step shows; beyond it the samples are of another policy.
-const RATIO_LIMIT: f64 = 20.0;
-/// Share of completions cut at `max_new_tokens` above which most rewards judge half sentences.
-const TRUNCATED_LIMIT: f64 = 0.5;
-/// Difference of the sampler's and the trainer's log-probabilities (nats) above which they are two models.
-const SAMPLER_LIMIT: f64 = 1e-3;
-
 /// What the rules remember between steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,83 +98,74 @@ struct Rule {
     knob: &'static str,
 }
 
+impl Rule {
+    /// A rule with the cause and the advice of `of`, a row of the table of `diagnose`.
+    fn new(name: &'static str, of: &str, holds: bool, seen: String) -> Self {
+        let (cause, knob) = rule(of).map_or(("", ""), |rule| (rule.cause, rule.advice));
+        Self { name, holds, at_once: false, seen, cause, knob }
+    }
+
+    fn at_once(self) -> Self {
+        Self { at_once: true, ..self }
+    }
+}
+
 fn rules(state: &HealthState, limits: &Limits, vitals: &Vitals) -> Vec<Rule> {
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
     let drift = vitals.length.max(1e-9) / state.first_length.max(1e-9);
-    let (zero_cause, zero_knob) = if vitals.reward > 0.5 {
-        ("the task has become too easy: every sample of a prompt is right", "harder prompts, or stop here")
-    } else {
-        (
-            "the task is too hard: every sample of a prompt is wrong, so there is nothing to prefer",
-            "easier prompts, a longer sft stage, more `samples_per_prompt`, or a higher `temperature`",
-        )
-    };
+    let drifts = drift > limits.max_length_drift || drift < 1.0 / limits.max_length_drift;
     vec![
-        Rule {
-            name: "zero_variance",
-            holds: vitals.zero_std > limits.max_zero_std,
-            at_once: false,
-            seen: format!("{} of the groups have equal rewards, so they teach nothing", percent(vitals.zero_std)),
-            cause: zero_cause,
-            knob: zero_knob,
-        },
-        Rule {
-            name: "entropy_collapse",
-            holds: vitals.entropy < limits.min_entropy,
-            at_once: false,
-            seen: format!("the entropy is {:.4} nats per token", vitals.entropy),
-            cause: "the policy has become certain and no longer explores",
-            knob: "a lower `learning_rate`, a higher `temperature`, a higher `clip_high`, or an `entropy_coefficient`",
-        },
-        Rule {
-            name: "length_drift",
-            holds: state.steps > limits.window
-                && (drift > limits.max_length_drift || drift < 1.0 / limits.max_length_drift),
-            at_once: false,
-            seen: format!("completions hold {:.0} tokens, {:.0} at first", vitals.length, state.first_length),
-            cause: "the reward or the aggregation favours a length rather than the answer",
-            knob: "a `length` reward, `truncated = \"mask\"`, or a method that does not weigh tokens by length (`dr_grpo`)",
-        },
-        Rule {
-            name: "truncation",
-            holds: vitals.truncated > TRUNCATED_LIMIT,
-            at_once: false,
-            seen: format!("{} of the completions reach `max_new_tokens`", percent(vitals.truncated)),
-            cause: "answers do not fit, or the model has not learned to end them",
-            knob: "a higher `max_new_tokens`, or a longer sft stage",
-        },
-        Rule {
-            name: "no_verdict",
-            holds: vitals.no_verdict > limits.max_no_verdict,
-            at_once: false,
-            seen: format!("{} of the completions got no verdict and were left out", percent(vitals.no_verdict)),
-            cause: "a reward fails: see the reasons in `rollouts/`",
-            knob: "repair the reward; `lapidary reward` tries it on a file",
-        },
-        Rule {
-            name: "kl_spike",
-            holds: vitals.kl.is_some_and(|kl| kl > KL_LIMIT),
-            at_once: true,
-            seen: format!("the KL to the reference is {:.3} nats per token", vitals.kl.unwrap_or(0.0)),
-            cause: "the policy leaves the reference faster than the KL term holds it",
-            knob: "a higher `kl_coefficient` or a lower `learning_rate`",
-        },
-        Rule {
-            name: "ratio_spike",
-            holds: vitals.max_ratio > RATIO_LIMIT,
-            at_once: true,
-            seen: format!("the largest importance ratio is {:.1}", vitals.max_ratio),
-            cause: "later updates on the same rollouts moved the policy far from what sampled them",
-            knob: "fewer `updates_per_rollout`, or a lower `learning_rate`",
-        },
-        Rule {
-            name: "sampler_mismatch",
-            holds: vitals.sampler_difference > SAMPLER_LIMIT,
-            at_once: true,
-            seen: format!("sampler and trainer differ by up to {:.2e} nats on a token", vitals.sampler_difference),
-            cause: "the engine that samples is not the engine that learns",
-            knob: "the native engine, on which the difference is exactly 0",
-        },
+        Rule::new(
+            "zero_variance",
+            if vitals.reward > EASY_REWARD { "too_easy" } else { "too_hard" },
+            vitals.zero_std > limits.max_zero_std,
+            format!("{} of the groups have equal rewards, so they teach nothing", percent(vitals.zero_std)),
+        ),
+        Rule::new(
+            "entropy_collapse",
+            "entropy_collapse",
+            vitals.entropy < limits.min_entropy,
+            format!("the entropy is {:.4} nats per token", vitals.entropy),
+        ),
+        Rule::new(
+            "length_drift",
+            if drift > 1.0 { "length_growth" } else { "length_collapse" },
+            state.steps > limits.window && drifts,
+            format!("completions hold {:.0} tokens, {:.0} at first", vitals.length, state.first_length),
+        ),
+        Rule::new(
+            "truncation",
+            "truncation",
+            vitals.truncated > TRUNCATED_LIMIT,
+            format!("{} of the completions reach `max_new_tokens`", percent(vitals.truncated)),
+        ),
+        Rule::new(
+            "no_verdict",
+            "no_verdict",
+            vitals.no_verdict > limits.max_no_verdict,
+            format!("{} of the completions got no verdict and were left out", percent(vitals.no_verdict)),
+        ),
+        Rule::new(
+            "kl_spike",
+            "kl_blow_up",
+            vitals.kl.is_some_and(|kl| kl > KL_LIMIT),
+            format!("the KL to the reference is {:.3} nats per token", vitals.kl.unwrap_or(0.0)),
+        )
+        .at_once(),
+        Rule::new(
+            "ratio_spike",
+            "ratio_tails",
+            vitals.max_ratio > RATIO_LIMIT,
+            format!("the largest importance ratio is {:.1}", vitals.max_ratio),
+        )
+        .at_once(),
+        Rule::new(
+            "sampler_mismatch",
+            "sampler_mismatch",
+            vitals.sampler_difference > SAMPLER_LIMIT,
+            format!("sampler and trainer differ by up to {:.2e} nats on a token", vitals.sampler_difference),
+        )
+        .at_once(),
     ]
 }
 
@@ -234,6 +219,9 @@ mod tests {
             let vitals = |step: u64| if step <= 3 { healthy() } else { sick };
             let expected = if matches!(rule, "kl_spike" | "ratio_spike" | "sampler_mismatch") { 4 } else { 6 };
             assert_eq!(spoken(rule, 7, vitals), [expected], "{rule}");
+            let mut state = HealthState::default();
+            let said: Vec<Warning> = (1..=7).flat_map(|step| state.observe(step, &LIMITS, &vitals(step))).collect();
+            assert!(said.iter().all(|warning| !warning.cause.is_empty() && !warning.knob.is_empty()), "{rule}");
         }
     }
 

@@ -9,6 +9,7 @@
 mod bench;
 pub mod checkpoint;
 pub mod curriculum;
+pub mod diagnose;
 mod disk;
 mod draw;
 pub mod evaluate;

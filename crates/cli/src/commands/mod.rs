@@ -2,6 +2,7 @@
 
 mod completions;
 mod config;
+mod diagnose;
 mod doctor;
 mod eval;
 mod generate;
@@ -32,6 +33,7 @@ pub enum Command {
     Reward(reward::Reward),
     Merge(merge::Merge),
     Inspect(inspect::Inspect),
+    Diagnose(diagnose::Diagnose),
     Methods(methods::Methods),
     Tasks(tasks::Tasks),
     Rewards(tasks::Rewards),
@@ -49,6 +51,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Command::Train(verb) => verb.run(&arguments.global, &mut output)?,
         Command::Eval(verb) => verb.run(&mut output)?,
         Command::Inspect(verb) => verb.run(&mut output)?,
+        Command::Diagnose(verb) => verb.run(&mut output)?,
         Command::Generate(verb) => verb.run(&mut output)?,
         Command::Score(verb) => verb.run(&mut output)?,
         Command::Reward(verb) => verb.run(&mut output)?,

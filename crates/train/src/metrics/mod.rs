@@ -4,10 +4,12 @@
 //! sink is a copy of it for people's tools; a copy that fails warns once and never stops a run.
 
 mod catalogue;
+mod events;
 mod jsonl;
 mod tensorboard;
 
 pub use catalogue::{Metric, catalogue, describe};
+pub use events::{Scalar, read_events};
 pub use jsonl::{JsonLines, encode, read_rows};
 pub use tensorboard::TensorBoard;
 

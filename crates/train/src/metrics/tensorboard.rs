@@ -103,7 +103,7 @@ fn crc32c(data: &[u8]) -> u32 {
 }
 
 /// TFRecord's mask, which keeps a checksum of data that holds checksums from being one of them.
-fn masked_crc32c(data: &[u8]) -> [u8; 4] {
+pub(super) fn masked_crc32c(data: &[u8]) -> [u8; 4] {
     crc32c(data).rotate_right(15).wrapping_add(0xA282_EAD8).to_le_bytes()
 }
 

@@ -6,7 +6,7 @@
 mod curves;
 mod data;
 mod svg;
-mod text;
+pub(crate) mod text;
 
 pub use data::{
     AnswerData, CheckpointData, DifferenceData, EvaluationData, Measured, ReportData, SampleData, StageData, Status,

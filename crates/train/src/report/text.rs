@@ -51,7 +51,7 @@ pub(super) fn excerpt(text: &str) -> String {
 }
 
 /// Three significant digits without trailing zeros: `0.0123`, `318`, `1,940`, `2.5e-6`.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
         return "0".to_string();
@@ -87,7 +87,7 @@ pub(super) fn thousands(value: i64) -> String {
 }
 
 /// A share as percent with one decimal: `87.5 %`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{} %", trim(&format!("{:.1}", 100.0 * share)))
 }
 
