@@ -130,6 +130,11 @@ pub trait Engine {
         self.score(batch, want)
     }
 
+    /// Whether a sample's log-probabilities are, bit for bit, what [`Engine::score`] says of it at the same weights.
+    fn samples_as_scored(&self) -> bool {
+        false
+    }
+
     /// Forward, ask the objective once for dLoss/dstatistics, backward; adds to the accumulated gradient.
     ///
     /// Rows are whole sequences; the caller splits a large batch into micro-batches. On the native engine the accumulated

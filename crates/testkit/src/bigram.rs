@@ -216,6 +216,10 @@ fn tensor(path: &Path, file: &[u8], name: &str) -> Result<Vec<f32>> {
 }
 
 impl Engine for Bigram {
+    fn samples_as_scored(&self) -> bool {
+        true
+    }
+
     fn model(&self) -> &ModelConfig {
         &self.config
     }

@@ -60,6 +60,11 @@ impl Step {
         groups.filter(move |(group, _)| kept.contains(group)).flat_map(|(_, group)| group)
     }
 
+    /// How many samples are learned from.
+    pub(crate) fn learned(&self) -> usize {
+        self.kept().filter(|sampled| sampled.advantage.is_some()).count()
+    }
+
     /// Mean number of optimiser steps between the weights that sampled what is learned from and `version`.
     pub(crate) fn staleness(&self, version: u64) -> f64 {
         let behind: Vec<u64> = self.kept().map(|sampled| version - sampled.rollout.weights).collect();

@@ -11,6 +11,13 @@ use crate::watch::Warning;
 
 /// A rule that holds is said again after so many further windows, not every step.
 const REPEAT_WINDOWS: u64 = 5;
+/// Share of its best mean reward that a stage may lose before something is wrong.
+const REWARD_LOSS: f64 = 0.3;
+/// Weight of the newest step in the reward that is compared with its best: a single step is noisy.
+const NEWEST_REWARD: f64 = 0.2;
+/// Steps, in windows, within which a falling reward is blamed on the optimiser's start.
+const START_WINDOWS: u64 = 6;
+
 /// What the rules remember between steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +26,10 @@ pub struct HealthState {
     pub steps: u64,
     /// Mean length over the first window.
     pub first_length: f64,
+    /// The mean reward, smoothed.
+    pub reward: f64,
+    /// The best it has been.
+    pub best_reward: f64,
     /// Per rule: for how many steps in a row it has held.
     pub holding: BTreeMap<String, u64>,
 }
@@ -68,6 +79,11 @@ impl HealthState {
         if self.steps <= limits.window {
             self.first_length += (vitals.length - self.first_length) / self.steps as f64;
         }
+        match self.steps {
+            1 => (self.reward, self.best_reward) = (vitals.reward, vitals.reward),
+            _ => self.reward += NEWEST_REWARD * (vitals.reward - self.reward),
+        }
+        self.best_reward = self.best_reward.max(self.reward);
         let mut warnings = Vec::new();
         for rule in rules(self, limits, vitals) {
             let held = self.holding.entry(rule.name.to_string()).or_default();
@@ -114,7 +130,22 @@ fn rules(state: &HealthState, limits: &Limits, vitals: &Vitals) -> Vec<Rule> {
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
     let drift = vitals.length.max(1e-9) / state.first_length.max(1e-9);
     let drifts = drift > limits.max_length_drift || drift < 1.0 / limits.max_length_drift;
+    let lost = state.best_reward - state.reward;
+    let mut reward_collapse = Rule::new(
+        "reward_collapse",
+        "reward_collapse",
+        // A share of the best means something where 0 is the worst; penalties below it have no such scale.
+        state.best_reward > 0.0 && lost > REWARD_LOSS * state.best_reward,
+        format!("the mean reward has fallen to {:.3}; it was {:.3} at its best", state.reward, state.best_reward),
+    );
+    if state.steps <= START_WINDOWS * limits.window {
+        // Adam's moments start at 0, so its first full steps are as large as the learning rate in every weight.
+        reward_collapse.cause = "the optimiser has just started: its first steps are as large as any, whatever the gradient, \
+                                 and undo what was learned before";
+        reward_collapse.knob = "a higher `warmup_steps` (40 and more for a tiny model), or a lower `learning_rate`";
+    }
     vec![
+        reward_collapse,
         Rule::new(
             "zero_variance",
             if vitals.reward > EASY_REWARD { "too_easy" } else { "too_hard" },
@@ -205,7 +236,8 @@ mod tests {
 
     #[test]
     fn every_rule_can_speak_and_names_a_knob() {
-        let cases: [(&str, Vitals); 8] = [
+        let cases: [(&str, Vitals); 9] = [
+            ("reward_collapse", Vitals { reward: 0.0, ..healthy() }),
             ("zero_variance", Vitals { zero_std: 0.95, ..healthy() }),
             ("entropy_collapse", Vitals { entropy: 0.0, ..healthy() }),
             ("truncation", Vitals { truncated: 0.6, ..healthy() }),
@@ -217,12 +249,35 @@ mod tests {
         ];
         for (rule, sick) in cases {
             let vitals = |step: u64| if step <= 3 { healthy() } else { sick };
-            let expected = if matches!(rule, "kl_spike" | "ratio_spike" | "sampler_mismatch") { 4 } else { 6 };
+            let expected = if rule == "reward_collapse" {
+                7
+            } else if matches!(rule, "kl_spike" | "ratio_spike" | "sampler_mismatch") {
+                4
+            } else {
+                6
+            };
             assert_eq!(spoken(rule, 7, vitals), [expected], "{rule}");
             let mut state = HealthState::default();
             let said: Vec<Warning> = (1..=7).flat_map(|step| state.observe(step, &LIMITS, &vitals(step))).collect();
             assert!(said.iter().all(|warning| !warning.cause.is_empty() && !warning.knob.is_empty()), "{rule}");
         }
+    }
+
+    /// Early, the optimiser's start is to blame; later, the updates. A reward that is only noisy says nothing.
+    #[test]
+    fn a_falling_reward_is_told_by_when_it_falls() {
+        for (fall, word) in [(2, "warmup_steps"), (60, "checkpoint before")] {
+            let mut state = HealthState::default();
+            let reward = |step: u64| if step <= fall { 0.6 } else { 0.2 };
+            let warnings: Vec<Warning> = (1..=fall + 12)
+                .flat_map(|step| state.observe(step, &LIMITS, &Vitals { reward: reward(step), ..healthy() }))
+                .collect();
+            assert_eq!(warnings[0].rule, "reward_collapse");
+            assert!(warnings[0].knob.contains(word), "{warnings:?}");
+        }
+        let noisy = |step: u64| Vitals { reward: if step.is_multiple_of(2) { 0.5 } else { 0.3 }, ..healthy() };
+        assert!(spoken("reward_collapse", 40, noisy).is_empty());
+        assert!(spoken("reward_collapse", 40, |step| Vitals { reward: -(step as f64), ..healthy() }).is_empty());
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn accumulate(
     progress: &Progress<'_, '_>,
 ) -> Result<LossMetrics> {
     // Entropies are wanted for the health rules even where the loss does not use them.
-    let want = Want::ENTROPY;
+    let want = Want { entropy: true, ..lesson.objective.want() };
     let (proximal, rollout) = (rows.logp_proximal.as_ref(), rows.logp_rollout.as_ref());
     let prepared = lesson.objective.prepare(&rows.mask, proximal, rollout, lesson.max_new_tokens);
     let mut metrics = LossMetrics::default();
@@ -91,11 +91,15 @@ fn accumulate(
         let part = rows.select(&range.clone().collect::<Vec<_>>());
         let weights = prepared.weights.as_ref().map(|weights| weights.select(range.clone()));
         let batch = LossBatch {
+            mask: &part.mask,
             logp_proximal: part.logp_proximal.as_ref(),
             logp_rollout: part.logp_rollout.as_ref(),
             logp_reference: part.logp_reference.as_ref(),
+            advantages: &part.advantages,
             weights: weights.as_ref(),
-            ..LossBatch::new(&part.mask, &part.advantages, want)
+            value_old: part.value_old.as_ref(),
+            returns: part.returns.as_ref(),
+            want,
         };
         bench.engine.accumulate(&part.tokens, want, &mut |stats| {
             check_finite(stats, &part.mask, &part.names)?;

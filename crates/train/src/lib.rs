@@ -23,6 +23,7 @@ pub mod model;
 pub mod plan;
 mod prompts;
 pub mod recipe;
+mod reference;
 pub mod report;
 mod rl;
 pub mod rollouts;

@@ -4,51 +4,48 @@
 //! (the trainer at the weights before the step's updates) and the current one (each update's own forward pass). Where the
 //! engine samples with the very numbers that it trains with, the first two are the same bits and the pass is saved.
 
+use lapidary_algo::KlPlace;
 use lapidary_core::{Ragged, Result, TokenBatch, TokenStats, Want};
-use lapidary_engine::Engine;
 
 use crate::bench::Bench;
 use crate::learn::microbatches;
 use crate::recipe::{Rl, RoutingReplay};
 use crate::rows::Rows;
 
-/// Fills in what is needed before the first update.
-pub(crate) fn look(
-    bench: &Bench<'_, '_>,
-    rl: &Rl,
-    rows: &mut Rows,
-    reference: Option<&dyn Engine>,
-    exact: bool,
-) -> Result<()> {
-    let budget = rl.training.tokens_per_microbatch;
+/// What the trainer says beside log-probabilities.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Entropies at the weights before the updates, where they are needed.
+    pub(crate) entropy: Option<Ragged<f32>>,
+}
+
+/// Fills in what is needed before the first update. `exact`: the weights at hand sampled every row, with the very numbers
+/// that they score with.
+pub(crate) fn look(bench: &Bench<'_, '_>, rl: &Rl, rows: &mut Rows, exact: bool) -> Result<Seen> {
+    let (objective, budget) = (&rl.objective, rl.training.tokens_per_microbatch);
+    let (needs, bypass) = (objective.needs(), objective.off_policy.bypass);
     let replays = rl.routing_replay == RoutingReplay::R2;
-    let needs = rl.objective.needs();
-    if replays || needs.entropy || ((rl.updates() > 1 || needs.proximal) && !exact) {
-        let want = Want { routing: replays, entropy: needs.entropy, ..Want::default() };
+    // Nothing is compared with the proximal policy where the only update finds it out itself.
+    let compares = rl.updates() > 1 || needs.proximal || (needs.reference && objective.kl.place == KlPlace::Reward);
+    let passes = needs.entropy || needs.value || replays || (compares && !exact && !bypass);
+    let mut seen = Seen::default();
+    if passes {
+        let want = Want { entropy: needs.entropy, value: needs.value, routing: replays, ..Want::default() };
         let stats = in_microbatches(rows, budget, |tokens| bench.engine.score(tokens, want))?;
         rows.logp_proximal = Some(stats.logp);
-        rows.entropy = needs.entropy.then_some(stats.entropy);
+        rows.value_old = stats.value;
+        seen.entropy = needs.entropy.then_some(stats.entropy);
         if replays {
             rows.tokens.routing = stats.routing;
         }
-    } else if rl.updates() > 1 || needs.proximal {
+    } else if compares {
         rows.logp_proximal = rows.logp_rollout.clone();
     }
-    if let Some(reference) = reference {
-        look_back(rows, reference, budget)?;
-    }
-    Ok(())
-}
-
-/// Fills in what the frozen reference says.
-pub(crate) fn look_back(rows: &mut Rows, reference: &dyn Engine, budget: usize) -> Result<()> {
-    let stats = in_microbatches(rows, budget, |tokens| reference.score(tokens, Want::default()))?;
-    rows.logp_reference = Some(stats.logp);
-    Ok(())
+    Ok(seen)
 }
 
 /// Scores rows in micro-batches; the answers are one batch again.
-fn in_microbatches(
+pub(crate) fn in_microbatches(
     rows: &Rows,
     budget: usize,
     mut score: impl FnMut(&TokenBatch) -> Result<TokenStats>,

@@ -8,6 +8,8 @@ use lapidary_engine::native::Native;
 use lapidary_engine::{Engine, Experts, Family, LoraConfig, ModelConfig, Router};
 use lapidary_text::Tokenizer;
 
+use crate::recipe::Recipe;
+
 /// Makes an engine of a saved model's directory: how the frozen reference of a KL term comes to be.
 pub type Reopen = Box<dyn Fn(&Path) -> Result<Box<dyn Engine>>>;
 
@@ -167,8 +169,25 @@ pub fn load(source: &str, seed: u64, threads: usize) -> Result<LoadedModel> {
 
 /// As [`load`], with fresh adapters on a frozen model where `adapter` asks for them.
 pub fn load_adapted(source: &str, adapter: Option<&LoraConfig>, seed: u64, threads: usize) -> Result<LoadedModel> {
+    load_with(source, (false, adapter), seed, threads)
+}
+
+/// The model of a recipe: with a value head where a stage has a critic, and with fresh adapters where it asks for them.
+pub(crate) fn load_for(recipe: &Recipe, threads: usize) -> Result<LoadedModel> {
+    load_with(&recipe.model, (recipe.needs_value_head(), recipe.adapter.as_ref()), recipe.seed, threads)
+}
+
+fn load_with(
+    source: &str,
+    (value_head, adapter): (bool, Option<&LoraConfig>),
+    seed: u64,
+    threads: usize,
+) -> Result<LoadedModel> {
     let Opened { mut native, tokenizer } = open(source, None, seed, threads)?;
     let tokenizer = tokenizer.map_or_else(|| Tokenizer::from_directory(Path::new(source)), Ok)?;
+    if value_head {
+        native.add_value_head();
+    }
     if let Some(adapter) = adapter {
         native.adapt(adapter, seed)?;
     }

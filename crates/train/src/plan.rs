@@ -214,7 +214,10 @@ pub(crate) fn checkpoint_bytes(parameters: u64) -> u64 {
 }
 
 fn memory_of_weights(recipe: &Recipe, footprint: &Footprint, trained: u64) -> MemoryPlan {
-    let reference = recipe.stages.iter().any(|stage| stage.objective().needs_reference());
+    // In the first stage of a run with an adapter the reference is the model without it.
+    let copied =
+        |(at, stage): (usize, &Stage)| stage.objective().needs_reference() && (at > 0 || recipe.adapter.is_none());
+    let reference = recipe.stages.iter().enumerate().any(copied);
     MemoryPlan {
         weights: footprint.weights as u64,
         gradients: F32 * trained,

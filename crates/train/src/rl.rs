@@ -4,11 +4,8 @@
 //! draw ─▶ verdicts ─▶ rows ─▶ look (proximal, reference) ─▶ advantages ─▶ updates × epochs ─▶ metrics
 //! ```
 
-use std::sync::Arc;
-
-use lapidary_algo::Experience;
+use lapidary_algo::{Experience, Objective};
 use lapidary_core::{Key, Purpose, Result};
-use lapidary_engine::Engine;
 use lapidary_reward::Mix;
 use serde_json::{Map, Value};
 
@@ -20,6 +17,7 @@ use crate::learn::{Lesson, learn, update_of};
 use crate::look::look;
 use crate::prompts::{Prompts, Tasks};
 use crate::recipe::{RewardChoice, Rl};
+use crate::reference::Reference;
 use crate::rollouts::Sampled;
 use crate::rows::Rows;
 use crate::stage::{StepReport, Work, named};
@@ -35,8 +33,16 @@ pub(crate) struct RlWork<'r> {
     pool: Option<Pool<'r>>,
     thermostat: Option<Thermostat<'r>>,
     rewards: Mix,
-    reference: Option<Arc<dyn Engine>>,
+    reference: Option<Reference>,
     seed: u64,
+}
+
+/// What the rewards of a step look like.
+struct Judged {
+    metrics: Metrics,
+    reward: f64,
+    /// Mean KL to the reference per token, where it is part of the reward.
+    kl: Option<f64>,
 }
 
 /// What a recipe's rewards come to, for a task whose answers are checked by `answer_means`.
@@ -92,27 +98,32 @@ impl<'r> RlWork<'r> {
         Ok((step, metrics))
     }
 
-    /// What is learned from: the rows of the samples that were kept, with their advantages; and the metrics of the rewards.
-    fn judge(&self, bench: &Bench<'_, '_>, step: &mut Step) -> Result<(Rows, Metrics, f64)> {
-        let objective = &self.rl.objective;
-        let exact = step.kept().all(|sampled| sampled.rollout.weights == bench.engine.version());
+    /// What is learned from: the rows of the samples that were kept, with their advantages; and what the rewards look like.
+    fn judge(&self, bench: &Bench<'_, '_>, objective: &Objective, step: &mut Step) -> Result<(Rows, Judged)> {
+        let exact = bench.engine.samples_as_scored()
+            && step.kept().all(|sampled| sampled.rollout.weights == bench.engine.version());
         let mut rows = Rows::of(step, self.rl.truncated);
-        look(bench, self.rl, &mut rows, self.reference.as_deref(), exact)?;
-        self.penalise(step);
+        let seen = look(bench, self.rl, &mut rows, exact)?;
+        if let Some(reference) = &self.reference {
+            reference.look_back(bench, &mut rows, self.rl.training.tokens_per_microbatch)?;
+        }
+        self.penalise(objective, step);
         let rewards: Vec<Option<f32>> = step.kept().map(|sampled| sampled.verdict.value()).collect();
         let groups: Vec<usize> = step.kept().map(|sampled| sampled.rollout.prompt).collect();
-        // A penalty for length alone is nothing to learn.
+        // A length penalty alone is nothing to learn.
         let penalties: Vec<f32> = match step.teaches {
             true => step.kept().map(|sampled| sampled.length_penalty as f32).collect(),
             false => Vec::new(),
         };
         let advantages = objective.advantages(&Experience {
+            rewards: &rewards,
             penalties: &penalties,
+            groups: &groups,
             mask: Some(&rows.mask),
-            logp: rows.logp_proximal.as_ref().or(rows.logp_rollout.as_ref()),
+            logp: rows.logp_proximal.as_ref(),
             logp_reference: rows.logp_reference.as_ref(),
-            entropy: rows.entropy.as_ref(),
-            ..Experience::of_rewards(&rewards, &groups)
+            entropy: seen.entropy.as_ref(),
+            value: rows.value_old.as_ref(),
         })?;
         let mut metrics = named(advantages.metrics());
         metrics.extend(summary::rewards(step, objective.overlong.is_some() || objective.group_overlong.is_some()));
@@ -120,17 +131,19 @@ impl<'r> RlWork<'r> {
         for (row, sampled) in step.kept_mut().enumerate() {
             sampled.advantage = rewards[row].filter(|_| teaches).map(|_| advantages.mean_of(row));
         }
+        let judged = Judged { metrics, reward: advantages.reward_mean, kl: advantages.kl };
         rows.advantages = advantages.values;
-        Ok((rows, metrics, advantages.reward_mean))
+        rows.returns = advantages.returns;
+        Ok((rows, judged))
     }
 
-    /// Fills in what each sample of the step pays for its length.
-    fn penalise(&self, step: &mut Step) {
+    /// What is added to the reward of each sample for its length.
+    fn penalise(&self, objective: &Objective, step: &mut Step) {
         let all = || step.groups.iter().flatten();
         let lengths: Vec<usize> = all().map(Sampled::length).collect();
-        let verdicts: Vec<Option<f32>> = all().map(|sampled| sampled.verdict.value()).collect();
-        let prompts: Vec<usize> = all().map(|sampled| sampled.rollout.prompt).collect();
-        let penalties = self.rl.objective.length_penalties(&lengths, &verdicts, &prompts, self.rl.max_new_tokens);
+        let rewards: Vec<Option<f32>> = all().map(|sampled| sampled.verdict.value()).collect();
+        let groups: Vec<usize> = all().map(|sampled| sampled.rollout.prompt).collect();
+        let penalties = objective.length_penalties(&lengths, &rewards, &groups, self.rl.max_new_tokens);
         for (sampled, penalty) in step.groups.iter_mut().flatten().zip(penalties) {
             sampled.length_penalty = f64::from(penalty);
         }
@@ -171,8 +184,9 @@ impl<'r> RlWork<'r> {
             learning_rate = training.learning_rate_at(state.stage_step * updates + update as u64, total);
             let rows = rows.select(share);
             state.tokens += rows.mask.values() as u64;
+            let objective = self.rl.objective.at(&state.method);
             let lesson = Lesson {
-                objective: &self.rl.objective,
+                objective: &objective,
                 tokens_per_microbatch: training.tokens_per_microbatch,
                 max_new_tokens: self.rl.max_new_tokens,
                 update: update_of(training, learning_rate),
@@ -180,6 +194,7 @@ impl<'r> RlWork<'r> {
             if let Some((loss, stats)) = learn(bench, &rows, &lesson, &progress)? {
                 merged.add(loss.finish());
                 merged.add(vec![("grad_norm", stats.grad_norm), ("weight_norm", stats.weight_norm)]);
+                state.method.updated();
             }
         }
         let mut metrics = merged.finish();
@@ -214,7 +229,7 @@ impl<'r> RlWork<'r> {
     }
 
     fn vitals(&self, metrics: &Metrics, step: &Step, reward: f64) -> Vitals {
-        let find = |name: &str| metrics.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+        let find = |name: &str| find(metrics, name);
         let get = |name: &str| find(name).unwrap_or(0.0);
         // Equal rewards in a group are no loss to a method whose baseline is not the group's.
         let grouped = self.rl.objective.advantage.needs_group();
@@ -239,14 +254,21 @@ impl Work for RlWork<'_> {
     fn step(&mut self, bench: &mut Bench<'_, '_>, state: &mut RunState) -> Result<StepReport> {
         let (mut step, drawn) = self.draw(bench, state)?;
         let stopwatch = bench.stopwatch;
-        let (rows, mut metrics, reward) = stopwatch.time(Phase::Learn, || self.judge(bench, &mut step))?;
+        let objective = self.rl.objective.at(&state.method);
+        let (rows, judged) = stopwatch.time(Phase::Learn, || self.judge(bench, &objective, &mut step))?;
+        let mut metrics = judged.metrics;
         metrics.extend(summary::lengths(&step));
         metrics.push(("sampling/staleness".into(), step.staleness(bench.engine.version())));
         let before = state.tokens;
         metrics.extend(stopwatch.time(Phase::Learn, || self.learn(bench, state, (&step, &rows)))?);
+        if let Some(kl) = judged.kl.or(find(&metrics, "kl")).filter(|_| objective.kl.adaptive.is_some()) {
+            metrics.push(("kl_coefficient".into(), objective.kl.coefficient));
+            state.method.saw_kl(&self.rl.objective, kl, step.learned());
+        }
         metrics.extend(drawn);
         metrics.extend(self.look_ahead(bench, state, &step)?);
-        let warnings = state.health.observe(state.step + 1, &self.limits(), &self.vitals(&metrics, &step, reward));
+        let warnings =
+            state.health.observe(state.step + 1, &self.limits(), &self.vitals(&metrics, &step, judged.reward));
         let sampled: usize = step.fresh().map(Sampled::length).sum();
         let tokens = sampled as u64 + state.tokens - before;
         Ok(StepReport { metrics, samples: step.groups.into_iter().flatten().collect(), warnings, tokens })
@@ -256,7 +278,11 @@ impl Work for RlWork<'_> {
         &self.prompts
     }
 
-    fn set_reference(&mut self, reference: Arc<dyn Engine>) {
+    fn set_reference(&mut self, reference: Reference) {
         self.reference = Some(reference);
     }
+}
+
+fn find(metrics: &Metrics, name: &str) -> Option<f64> {
+    metrics.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
 }

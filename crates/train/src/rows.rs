@@ -18,9 +18,10 @@ pub(crate) struct Rows {
     pub(crate) logp_proximal: Option<Ragged<f32>>,
     /// What the frozen reference says.
     pub(crate) logp_reference: Option<Ragged<f32>>,
-    /// How unsure the trainer is at the weights before the step's updates, where the method asks.
-    pub(crate) entropy: Option<Ragged<f32>>,
-    /// Of every row; of none for demonstrations.
+    /// What the value head says at those weights, and what it is to say.
+    pub(crate) value_old: Option<Ragged<f32>>,
+    pub(crate) returns: Option<Ragged<f32>>,
+    /// Of every row; none for demonstrations.
     pub(crate) advantages: TokenAdvantages,
     /// Whom to name when a number is not finite.
     pub(crate) names: Vec<String>,
@@ -60,7 +61,8 @@ impl Rows {
             logp_rollout: of(&self.logp_rollout),
             logp_proximal: of(&self.logp_proximal),
             logp_reference: of(&self.logp_reference),
-            entropy: of(&self.entropy),
+            value_old: of(&self.value_old),
+            returns: of(&self.returns),
             advantages,
             names: rows.iter().map(|&row| self.names[row].clone()).collect(),
         }

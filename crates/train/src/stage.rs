@@ -1,15 +1,12 @@
 //! A stage is one kind of work, done step by step.
 
-use std::sync::Arc;
-
 use lapidary_core::{Item, Kind, Problem, Result};
-use lapidary_engine::Engine;
 
 use crate::bench::Bench;
 use crate::learn::{Lesson, learn, update_of};
-use crate::look::look_back;
 use crate::prompts::{Prompts, Tasks, check_length};
 use crate::recipe::{Sft, Stage};
+use crate::reference::Reference;
 use crate::rl::RlWork;
 use crate::rollouts::Sampled;
 use crate::rows::Rows;
@@ -35,8 +32,8 @@ pub(crate) trait Work {
     /// Where prompts come from.
     fn prompts(&self) -> &Prompts;
 
-    /// Gives the frozen model that a KL term measures against.
-    fn set_reference(&mut self, reference: Arc<dyn Engine>);
+    /// Gives what a KL term measures against.
+    fn set_reference(&mut self, reference: Reference);
 }
 
 /// Gets a stage ready: its task and its rewards are built, so that what is wrong with them is said before the first step.
@@ -51,7 +48,7 @@ pub(crate) fn prepare<'r>(stage: &'r Stage, tasks: &mut Tasks, seed: u64) -> Res
 struct SftWork<'r> {
     sft: &'r Sft,
     prompts: Prompts,
-    reference: Option<Arc<dyn Engine>>,
+    reference: Option<Reference>,
 }
 
 impl Work for SftWork<'_> {
@@ -77,7 +74,7 @@ impl Work for SftWork<'_> {
             update: update_of(training, learning_rate),
         };
         if let Some(reference) = &self.reference {
-            look_back(&mut rows, &**reference, training.tokens_per_microbatch)?;
+            reference.look_back(bench, &mut rows, training.tokens_per_microbatch)?;
         }
         let tokens = rows.mask.values() as u64;
         state.tokens += tokens;
@@ -100,7 +97,7 @@ impl Work for SftWork<'_> {
         &self.prompts
     }
 
-    fn set_reference(&mut self, reference: Arc<dyn Engine>) {
+    fn set_reference(&mut self, reference: Reference) {
         self.reference = Some(reference);
     }
 }

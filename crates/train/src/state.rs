@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lapidary_algo::MethodState;
 use lapidary_core::{Kind, Problem, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,8 @@ pub struct RunState {
     pub curriculum: CurriculumState,
     /// The stage's sampling temperature where it moves.
     pub temperature: TemperatureState,
+    /// What the stage's method remembers: the coefficient of an adaptive KL, the updates of a critic's warm-up.
+    pub method: MethodState,
     /// What the health rules remember.
     pub health: HealthState,
     /// Evaluations so far.
@@ -107,6 +110,7 @@ impl RunState {
             surplus,
             curriculum,
             temperature,
+            method,
             health,
             evaluations,
             warnings,
@@ -123,6 +127,7 @@ impl RunState {
         put(&mut map, "surplus", surplus)?;
         put(&mut map, "curriculum", curriculum)?;
         put(&mut map, "temperature", temperature)?;
+        put(&mut map, "method", method)?;
         put(&mut map, "health", health)?;
         put(&mut map, "evaluations", evaluations)?;
         put(&mut map, "warnings", warnings)?;
@@ -149,6 +154,7 @@ impl RunState {
             surplus: take(&mut map, "surplus")?,
             curriculum: take(&mut map, "curriculum")?,
             temperature: take(&mut map, "temperature")?,
+            method: take(&mut map, "method")?,
             health: take(&mut map, "health")?,
             evaluations: take(&mut map, "evaluations")?,
             warnings: take(&mut map, "warnings")?,
@@ -249,6 +255,8 @@ mod tests {
             let health = HealthState {
                 steps: health.0,
                 first_length: entropy * 3.0,
+                reward: entropy / 7.0,
+                best_reward: entropy / 3.0,
                 holding: [("entropy".to_string(), health.1)].into(),
             };
             let warnings = vec![Warning {
@@ -264,7 +272,9 @@ mod tests {
             let curriculum =
                 CurriculumState { pool: vec![item; stage], hard: stage > 2, gave_up: stage > 3, trend: trend.clone() };
             let temperature = TemperatureState { current: (stage > 0).then_some(entropy as f32 / 3.0), trend };
+            let method = MethodState { kl_coefficient: (stage > 0).then_some(entropy / 3.0), updates: step };
             let state = RunState {
+                method,
                 warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, temperature, health, evaluations,
                 metrics_bytes, reference,
             };

@@ -39,9 +39,6 @@ fn samples(directory: &Path, step: u64) -> Vec<Sampled> {
 #[test]
 fn every_method_of_the_registry_learns_in_the_loop() {
     for method in methods().iter().filter(|method| method.kind != MethodKind::Supervised) {
-        if (method.defaults)().needs().value {
-            continue;
-        }
         let directory = tempfile::tempdir().unwrap();
         // The toy is never right: what counts as right for credit by entropy is to be shorter than most.
         let credits =

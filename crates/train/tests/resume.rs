@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{EXPLORING, RECIPE, StopAt, differences, go, go_watched, result_of};
+use common::{CRITIC, EXPLORING, RECIPE, StopAt, differences, go, go_watched, result_of};
 use lapidary_core::Kind;
 use lapidary_train::fault::{self, Action};
 use lapidary_train::{Silent, StopFlag};
@@ -80,22 +80,33 @@ fn any_operation_may_fail() {
 /// The same for what chooses prompts, temperature and groups.
 #[test]
 fn a_stopped_exploring_run_ends_in_the_bytes_of_a_whole_one() {
+    stopped_anywhere(EXPLORING, 7, &["surplus", "curriculum", "temperature"], 4);
+}
+
+/// And for what a method remembers: halfway through a critic's warm-up, with a KL coefficient that has moved.
+#[test]
+fn a_stopped_run_with_a_critic_ends_in_the_bytes_of_a_whole_one() {
+    stopped_anywhere(CRITIC, 6, &["method", "reference"], 1);
+}
+
+/// Stops a run after each of its steps and goes on; then the control, with a field of the state forgotten at step `at`.
+fn stopped_anywhere(recipe: &str, steps: u64, fields: &[&str], at: u64) {
     let whole = tempfile::tempdir().unwrap();
-    go(whole.path(), EXPLORING).unwrap();
-    for step in 1..7 {
+    go(whole.path(), recipe).unwrap();
+    for step in 1..steps {
         let directory = tempfile::tempdir().unwrap();
         let stop = StopFlag::default();
-        go_watched(directory.path(), EXPLORING, &mut StopAt { step, stop: stop.clone() }, &stop).unwrap_err();
-        go(directory.path(), EXPLORING).unwrap();
+        go_watched(directory.path(), recipe, &mut StopAt { step, stop: stop.clone() }, &stop).unwrap_err();
+        go(directory.path(), recipe).unwrap();
         assert_eq!(differences(&result_of(whole.path()), &result_of(directory.path())), Vec::<String>::new(), "{step}");
     }
-    for field in ["surplus", "curriculum", "temperature"] {
+    for field in fields {
         let directory = tempfile::tempdir().unwrap();
         let stop = StopFlag::default();
         fault::arm_omission(field);
-        let _ = go_watched(directory.path(), EXPLORING, &mut StopAt { step: 4, stop: stop.clone() }, &stop);
+        let _ = go_watched(directory.path(), recipe, &mut StopAt { step: at, stop: stop.clone() }, &stop);
         fault::disarm();
-        let resumed = go(directory.path(), EXPLORING);
+        let resumed = go(directory.path(), recipe);
         let same = resumed.is_ok() && differences(&result_of(whole.path()), &result_of(directory.path())).is_empty();
         assert!(!same, "nobody noticed that `{field}` was forgotten");
     }

@@ -281,6 +281,10 @@ fn longest(batch: &TokenBatch) -> usize {
 }
 
 impl Engine for Native {
+    fn samples_as_scored(&self) -> bool {
+        true
+    }
+
     fn model(&self) -> &ModelConfig {
         &self.config
     }

@@ -304,6 +304,11 @@ impl Recipe {
         Ok((recipe, tree))
     }
 
+    /// Whether a stage has a critic, which reads a value head.
+    pub fn needs_value_head(&self) -> bool {
+        self.stages.iter().any(|stage| stage.objective().critic.is_some())
+    }
+
     /// The complete recipe as TOML: every key, and an equal recipe when read again.
     pub fn to_toml(&self) -> String {
         write::document(self)

@@ -4,7 +4,8 @@ use lapidary_algo::Objective;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Curriculum, DynamicSampling, DynamicTemperature, Health, Recipe, RewardChoice, Rl, Stage, TaskChoice, Training,
+    Curriculum, DynamicSampling, DynamicTemperature, Health, Recipe, RewardChoice, Rl, RoutingReplay, Stage,
+    TaskChoice, Training,
 };
 
 /// A table of the document: its header, its dotted path, and its keys in order.
@@ -116,9 +117,11 @@ fn rl_entries(entries: &mut Vec<(&'static str, Value)>, rl: &Rl) {
         ("top_p", float32(rl.top_p)),
         ("updates_per_rollout", json!(rl.updates_per_rollout)),
         ("epochs_per_rollout", json!(rl.epochs_per_rollout)),
-        ("routing_replay", json!(rl.routing_replay)),
         ("truncated", json!(rl.truncated)),
     ]);
+    if rl.routing_replay != RoutingReplay::Off {
+        entries.push(("routing_replay", json!(rl.routing_replay)));
+    }
 }
 
 /// The tables that a stage has only where they are switched on.

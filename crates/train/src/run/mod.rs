@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lapidary_core::{Kind, Problem, Result};
+use lapidary_engine::ModelConfig;
 use lapidary_eval::Comparison;
 use serde_json::json;
 
@@ -21,10 +22,11 @@ use crate::disk::require_space;
 use crate::evaluate::{self, Evaluator};
 use crate::journal::Journal;
 use crate::metrics::Row;
-use crate::model::LoadedModel;
+use crate::model::{LoadedModel, load_for};
 use crate::plan::{Plan, checkpoint_bytes};
 use crate::prompts::Tasks;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, RoutingReplay, Stage};
+use crate::reference::Reference;
 use crate::rollouts;
 use crate::run_dir::RunDirectory;
 use crate::stage::{StepReport, Work, prepare};
@@ -82,7 +84,7 @@ pub struct Summary {
 pub fn run(recipe: &Recipe, settings: &Settings, watch: &mut dyn Watch, stop: &StopFlag) -> Result<Outcome> {
     let ear = Ear::new(watch);
     let directory = open_directory(recipe, settings, &ear)?;
-    let model = crate::model::load_adapted(&recipe.model, recipe.adapter.as_ref(), recipe.seed, settings.threads)?;
+    let model = load_for(recipe, settings.threads)?;
     go(recipe, settings, directory, model, &ear, stop)
 }
 
@@ -122,6 +124,7 @@ fn go(
     let evaluator = Evaluator::new(recipe, &mut tasks)?;
     let prompts = evaluator.as_ref().map_or(0, Evaluator::prompts);
     let shape = model.engine.model();
+    check_shape(recipe, shape)?;
     let plan = Plan::of(recipe, shape, &model.tokenizer, &works, prompts, settings.threads)?;
     ear.notice(&Notice::Plan(&plan));
     let Some(directory) = directory else {
@@ -132,6 +135,23 @@ fn go(
     let mut run = Run::resume(recipe, directory, model, (works, evaluator), plan, ear)?;
     let finished = run.stages(stop);
     run.conclude(finished)
+}
+
+/// What the stages ask of a model beyond a language head.
+fn check_shape(recipe: &Recipe, model: &ModelConfig) -> Result<()> {
+    if recipe.needs_value_head() && !model.value_head {
+        return Err(Problem::new(Kind::Model, "M014", "the critic of this recipe needs a model with a value head")
+            .hint("give the engine a value head before the run; `lapidary train` does it by itself"));
+    }
+    let replays = |stage: &&Stage| matches!(stage, Stage::Rl(rl) if rl.routing_replay != RoutingReplay::Off);
+    match recipe.stages.iter().find(replays) {
+        Some(stage) if model.experts.is_none() => {
+            let message = format!("`{}` replays the routing of experts, but the model has none", stage.name());
+            Err(Problem::new(Kind::Usage, "R023", message)
+                .hint("remove `routing_replay`, or use a mixture-of-experts model"))
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Run<'r, 'e, 'w> {
@@ -190,8 +210,9 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.state.surplus = Vec::new();
         self.state.curriculum = Default::default();
         self.state.temperature = Default::default();
+        self.state.method = Default::default();
         self.state.reference = None;
-        if self.recipe.stages[self.state.stage].objective().needs_reference() {
+        if self.needs_reference() && !self.starts_without_adapter() {
             let path = self.directory.reference(self.state.stage);
             let parent = path.parent().unwrap_or(Path::new("."));
             std::fs::create_dir_all(parent).map_err(|error| Problem::io("make", parent, &error))?;
@@ -199,15 +220,34 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             let engine = &self.model.engine;
             let manifest = commit_directory(&path, self.state.step, |directory| engine.save_model(directory))?;
             self.state.reference = Some(manifest.blake3);
-            self.resume_reference()?;
         }
+        self.resume_reference()?;
         self.ear.notice(&Notice::Stage(&self.next()));
         self.journal.event("stage", json!({ "stage": self.state.stage + 1, "name": self.next().stage_name }))
     }
 
+    fn needs_reference(&self) -> bool {
+        self.recipe.stages.get(self.state.stage).is_some_and(|stage| stage.objective().needs_reference())
+    }
+
+    /// Whether the stage begins with adapters that say nothing yet: then the model without them is its reference.
+    fn starts_without_adapter(&self) -> bool {
+        self.recipe.adapter.is_some() && self.state.stage == 0
+    }
+
     /// Opens the reference that the state names.
     fn resume_reference(&mut self) -> Result<()> {
-        let Some(expected) = &self.state.reference else { return Ok(()) };
+        if self.needs_reference() && self.starts_without_adapter() {
+            self.works[self.state.stage].set_reference(Reference::WithoutAdapter);
+            return Ok(());
+        }
+        let Some(expected) = &self.state.reference else {
+            if self.needs_reference() && self.state.stage_step > 0 {
+                let message = "the checkpoint does not say which frozen reference its stage measures against";
+                return Err(Problem::new(Kind::Model, "S007", message).hint("start over with `--fresh`"));
+            }
+            return Ok(());
+        };
         let path = self.directory.reference(self.state.stage);
         let found = verify(&path).and_then(|manifest| {
             if &manifest.blake3 == expected { Ok(()) } else { Err("it is that of another run".to_string()) }
@@ -221,7 +261,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             .hint("restore the folder, or start over with `--fresh`")
         })?;
         let reference = Arc::from((self.model.reopen)(&path)?);
-        self.works[self.state.stage].set_reference(reference);
+        self.works[self.state.stage].set_reference(Reference::Frozen(reference));
         Ok(())
     }
 

@@ -52,6 +52,39 @@ every = 3
 keep = 2
 "#;
 
+/// A critic that warms up, a KL in the reward whose coefficient moves, several passes over the rollouts.
+pub const CRITIC: &str = r#"
+seed = 5
+name = "critic"
+model = "tiny"
+
+[[stage]]
+kind = "rl"
+method = "ppo"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+reward = [{ name = "length", max = 80 }]
+steps = 6
+prompts_per_step = 4
+samples_per_prompt = 2
+max_new_tokens = 40
+updates_per_rollout = 2
+epochs_per_rollout = 2
+learning_rate = 0.02
+
+[stage.ppo]
+critic_warmup_steps = 6
+kl_coefficient = 0.1
+kl_target = 0.01
+kl_horizon = 20
+
+[eval]
+prompts = 0
+
+[checkpoint]
+every = 2
+keep = 2
+"#;
+
 /// Everything that chooses what is learned from: dynamic sampling with groups held over, a curriculum that switches, a
 /// temperature that rises, several passes over the rollouts. The toy's answers differ in length and are never right, so a
 /// total reward above −0.1 (fewer than nine tokens) counts as right, and no temperature costs accuracy.
@@ -103,7 +136,7 @@ pub fn recipe_of(text: &str) -> Recipe {
     Recipe::load_text(Path::new("toy.toml"), text, &[]).unwrap()
 }
 
-fn toy() -> Bigram {
+pub fn toy() -> Bigram {
     let tokenizer = Tokenizer::characters();
     let eos = tokenizer.eos().unwrap();
     Bigram::new(tokenizer.vocabulary(), 256, eos, Key::new(5, Purpose::Initialise))
@@ -113,10 +146,16 @@ pub fn model() -> LoadedModel {
     model_of(Box::new(toy()))
 }
 
+/// The toy, with a value head where a stage has a critic.
+pub fn model_for(recipe: &Recipe) -> LoadedModel {
+    if recipe.needs_value_head() { model_of(Box::new(toy().with_value_head())) } else { model() }
+}
+
 pub fn model_of(engine: Box<dyn Engine>) -> LoadedModel {
     let reopen = |directory: &Path| {
         // The reference's optimiser is never used, so that of the checkpoint stands in.
-        let mut engine = toy();
+        let config = std::fs::read_to_string(directory.join("config.json")).unwrap();
+        let mut engine = if config.contains("\"value_head\": true") { toy().with_value_head() } else { toy() };
         let optimizer = tempfile::tempdir().unwrap();
         engine.save_optimizer(optimizer.path()).unwrap();
         engine.restore(directory, optimizer.path())?;
@@ -134,7 +173,8 @@ pub fn go(directory: &Path, recipe: &str) -> Result<Outcome, Problem> {
 }
 
 pub fn go_watched(directory: &Path, recipe: &str, watch: &mut dyn Watch, stop: &StopFlag) -> Result<Outcome, Problem> {
-    run_model(&recipe_of(recipe), &settings(directory), model(), watch, stop)
+    let recipe = recipe_of(recipe);
+    run_model(&recipe, &settings(directory), model_for(&recipe), watch, stop)
 }
 
 /// Asks to stop when a step is done.
