@@ -32,6 +32,7 @@ mod run;
 pub mod run_dir;
 mod stage;
 pub mod state;
+pub mod study;
 mod summary;
 pub mod temperature;
 pub mod trend;

@@ -9,6 +9,7 @@ mod generate;
 mod inspect;
 mod merge;
 mod methods;
+mod reproduce;
 mod reward;
 mod score;
 mod tasks;
@@ -28,6 +29,7 @@ use crate::stop::Outcome;
 pub enum Command {
     Train(train::Train),
     Eval(eval::Eval),
+    Reproduce(reproduce::Reproduce),
     Generate(generate::Generate),
     Score(score::Score),
     Reward(reward::Reward),
@@ -50,6 +52,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::Train(verb) => verb.run(&arguments.global, &mut output)?,
         Command::Eval(verb) => verb.run(&mut output)?,
+        Command::Reproduce(verb) => verb.run(&arguments.global, &mut output)?,
         Command::Inspect(verb) => verb.run(&mut output)?,
         Command::Diagnose(verb) => verb.run(&mut output)?,
         Command::Generate(verb) => verb.run(&mut output)?,

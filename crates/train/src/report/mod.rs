@@ -5,7 +5,7 @@
 
 mod curves;
 mod data;
-mod svg;
+pub(crate) mod svg;
 pub(crate) mod text;
 
 pub use data::{

@@ -47,7 +47,7 @@ pub(super) struct Chart<'a> {
 }
 
 /// Ticks at multiples of 1, 2 or 5 times a power of ten, about `wanted` of them, inside `low..=high`.
-pub(super) fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
+pub(crate) fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
     assert!(low < high && low.is_finite() && high.is_finite(), "an axis from {low} to {high}");
     let rough = (high - low) / wanted as f64;
     let power = 10f64.powi(rough.log10().floor() as i32);
@@ -58,7 +58,7 @@ pub(super) fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
 }
 
 /// A vertical range that holds the values with some air; 0 belongs to it where it is near.
-pub(super) fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+pub(crate) fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     if low > high {
         return (0.0, 1.0);

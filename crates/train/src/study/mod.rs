@@ -1,0 +1,200 @@
+//! Studies: does a method do, at our scale, what its paper claims?
+//!
+//! ```text
+//! study file ─▶ one start per seed ─▶ every arm from that start ─▶ measures ─▶ paired differences ─▶ verdicts, page
+//! ```
+//! A study is a TOML file: its arms, task, budget, measures and claims. Arms of a seed start from the same weights and read the
+//! same prompts in the same order, so a difference is the method's. A claim that does not hold is printed as such.
+
+mod page;
+mod plot;
+mod runs;
+mod verdict;
+
+use lapidary_core::{Kind, Problem, Result};
+use serde::Deserialize;
+
+pub use page::{Circumstances, page, terminal};
+pub use plot::{curves, forest};
+pub use runs::{ArmRun, Heard, Plan, run};
+pub use verdict::{Difference, Findings, Holds, Judgement};
+
+/// Seeds below which an interval says next to nothing.
+pub const LEAST_SEEDS: u64 = 5;
+
+const STUDIES: &[(&str, &str)] =
+    &[("gspo", include_str!("studies/gspo.toml")), ("gtpo", include_str!("studies/gtpo.toml"))];
+
+/// Names of the studies that come with the program.
+pub fn names() -> Vec<&'static str> {
+    STUDIES.iter().map(|(name, _)| *name).collect()
+}
+
+/// A study as it is written.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Study {
+    /// Its name: that of the method.
+    pub name: String,
+    /// A heading.
+    pub title: String,
+    /// Where the claim was published.
+    pub paper: String,
+    /// What is asked, in a few sentences.
+    pub question: String,
+    /// The arm that the others are compared with.
+    pub baseline: String,
+    /// Recipe of what comes before every arm of a seed.
+    pub start: String,
+    /// Recipe of an arm, before its overrides; its model is the start's checkpoint.
+    pub recipe: String,
+    /// What is compared.
+    #[serde(rename = "arm")]
+    pub arms: Vec<Arm>,
+    /// What is measured of every run.
+    #[serde(rename = "measure")]
+    pub measures: Vec<Measure>,
+    /// What must be seen.
+    #[serde(rename = "claim")]
+    pub claims: Vec<Claim>,
+    /// Metrics that are drawn over the steps.
+    pub curves: Vec<String>,
+}
+
+/// One way of training.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// A short name.
+    pub name: String,
+    /// What is different about it.
+    pub about: String,
+    /// Overrides of the recipe, as `--set` takes them.
+    pub set: Vec<String>,
+}
+
+/// A number of a run.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measure {
+    /// A short name.
+    pub name: String,
+    /// A few words.
+    pub title: String,
+    /// A metric of `metrics.jsonl`, or `pass@k` of the last evaluation.
+    pub metric: String,
+    /// What is made of its rows.
+    pub take: Take,
+}
+
+/// How the rows of a metric become one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Take {
+    /// The mean over all steps.
+    Mean,
+    /// The mean over the last quarter of the steps.
+    Tail,
+    /// The largest.
+    Max,
+    /// The last: for evaluations.
+    Last,
+}
+
+/// What a measure must show of an arm against another.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// The claim in words.
+    pub text: String,
+    /// The arm it is about.
+    pub arm: String,
+    /// The arm it is compared with; the baseline by default.
+    pub against: Option<String>,
+    /// The measure.
+    pub measure: String,
+    /// What the difference must be.
+    pub is: Relation,
+    /// How much worse still counts as equal; only with `at_least` and `at_most`.
+    #[serde(default)]
+    pub margin: f64,
+}
+
+/// What a paired difference must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// Above 0.
+    Higher,
+    /// Below 0.
+    Lower,
+    /// Not below −margin.
+    AtLeast,
+    /// Not above margin.
+    AtMost,
+}
+
+impl Study {
+    /// A study that comes with the program.
+    ///
+    /// # Errors
+    /// `Usage`: there is none of that name.
+    pub fn named(name: &str) -> Result<Self> {
+        let known = names();
+        match STUDIES.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Self::parse(text),
+            None => Err(Problem::new(Kind::Usage, "R025", format!("there is no study `{name}`"))
+                .hint(format!("studies are `{}`; a study of your own is a TOML file", known.join("`, `")))),
+        }
+    }
+
+    /// Reads a study; every name that it mentions must be there.
+    ///
+    /// # Errors
+    /// `Usage`: not a study.
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = |what: String| Problem::new(Kind::Usage, "R026", format!("not a study: {what}"));
+        let study: Study = toml::from_str(text).map_err(|error| wrong(error.message().to_string()))?;
+        let arm = |name: &str| study.arms.iter().any(|arm| arm.name == name);
+        let measure = |name: &str| study.measures.iter().any(|measure| measure.name == name);
+        if !arm(&study.baseline) {
+            return Err(wrong(format!("the baseline `{}` is no arm", study.baseline)));
+        }
+        for claim in &study.claims {
+            let named = [Some(&claim.arm), claim.against.as_ref()].into_iter().flatten().find(|name| !arm(name));
+            if let Some(name) = named {
+                return Err(wrong(format!("a claim is about `{name}`, which is no arm")));
+            }
+            if !measure(&claim.measure) {
+                return Err(wrong(format!("a claim is about `{}`, which is not measured", claim.measure)));
+            }
+        }
+        Ok(study)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_study_is_sound_and_has_recipes_for_all_arms() {
+        for name in names() {
+            let study = Study::named(name).unwrap();
+            assert_eq!(study.name, name);
+            assert!(study.arms.len() >= 2 && !study.claims.is_empty());
+            runs::start_recipe(&study, 1).unwrap();
+            for arm in &study.arms {
+                let recipe = runs::arm_recipe(&study, arm, 1, "some/checkpoint").unwrap();
+                assert_eq!(recipe.stages.len(), 1, "{}", arm.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_are_nowhere_are_refused() {
+        let text = STUDIES[0].1.replace("baseline = \"grpo\"", "baseline = \"grop\"");
+        assert!(Study::parse(&text).unwrap_err().message().contains("`grop` is no arm"));
+        assert_eq!(Study::named("gpso").unwrap_err().code(), "R025");
+    }
+}
