@@ -52,7 +52,7 @@ pub(crate) fn grow(v: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut v[..len]
 }
 
-/// Some consecutive keys and values of one head; all but the last segment hold whole panels of 16 keys.
+/// Some consecutive keys and values of one head.
 #[derive(Clone, Copy)]
 pub(crate) struct Segment<'a> {
     pub count: usize,
@@ -60,37 +60,27 @@ pub(crate) struct Segment<'a> {
     pub values: &'a [f32],
 }
 
-/// Attends `m` scaled queries in `scratch.q` to the keys of `segments`, one after another; query `i` sees the first `live(i)`.
-/// Leaves the outputs in `scratch.out` and tells `(row, max, 1/sum)` of every softmax.
-pub(crate) fn attend(
-    isa: Isa,
-    m: usize,
-    head: usize,
-    segments: &[Segment<'_>],
-    live: impl Fn(usize) -> usize,
-    scratch: &mut Scratch,
-    mut tell: impl FnMut(usize, f32, f32),
-) {
-    let keys = segments.iter().map(|s| s.count).sum();
-    let (width, stride) = (padded(head), padded(keys));
-    assert!(m <= QUERIES && scratch.q.len() >= m * head);
-    let scores = grow(&mut scratch.scores, m * stride);
-    let out = grow(&mut scratch.out, m * width);
-    let mut first = 0;
-    for s in segments {
-        assert!(first % LANES == 0 && s.keys.len() >= keys_len(s.count, head) && s.values.len() >= s.count * width);
-        // SAFETY: the asserts and the two `grow` bound every address the strides reach; all buffers are distinct.
+impl Segment<'_> {
+    /// `scores[m][stride] = q·Kᵀ` for the keys of this segment, from column `first` on.
+    fn score(&self, isa: Isa, m: usize, head: usize, q: &[f32], scores: &mut [f32], stride: usize, first: usize) {
+        let panels = padded(self.count) / LANES;
+        if m == 0 || panels == 0 {
+            return;
+        }
+        assert!(first % LANES == 0 && self.keys.len() >= keys_len(self.count, head) && q.len() >= m * head);
+        assert!(scores.len() >= (m - 1) * stride + first + panels * LANES);
+        // SAFETY: the asserts bound every address the strides reach; the buffers are distinct.
         unsafe {
             product(
                 isa,
                 Product {
                     m,
-                    panels: padded(s.count) / LANES,
+                    panels,
                     k: head,
-                    a: scratch.q.as_ptr(),
+                    a: q.as_ptr(),
                     a_row: head,
                     a_k: 1,
-                    b: s.keys.as_ptr(),
+                    b: self.keys.as_ptr(),
                     b_panel: head * LANES,
                     b_k: LANES,
                     c: scores.as_mut_ptr().add(first),
@@ -101,30 +91,27 @@ pub(crate) fn attend(
                 },
             );
         }
-        first += s.count;
     }
-    let mut inverse = [0.0f32; QUERIES];
-    for (i, inverse) in inverse.iter_mut().enumerate().take(m) {
-        assert!((1..=keys).contains(&live(i)));
-        // SAFETY: a row of scores holds `stride` values and live(i) ≤ keys ≤ stride.
-        let (max, sum) = unsafe { row::softmax(isa, stride, live(i), scores[i * stride..].as_mut_ptr()) };
-        *inverse = 1.0 / sum;
-        tell(i, max, *inverse);
-    }
-    let mut first = 0;
-    for s in segments {
-        // SAFETY: as above; a segment's values hold `count` rows of `width`.
+
+    /// `out[m][width] (+)= scores·V` for the values of this segment, whose weights start at column `first`.
+    fn weigh(&self, isa: Isa, m: usize, width: usize, scores: &[f32], stride: usize, first: usize, out: &mut [f32]) {
+        if m == 0 || self.count == 0 {
+            return;
+        }
+        assert!(scores.len() >= (m - 1) * stride + first + self.count && out.len() >= m * width);
+        assert!(self.values.len() >= self.count * width);
+        // SAFETY: as above.
         unsafe {
             product(
                 isa,
                 Product {
                     m,
                     panels: width / LANES,
-                    k: s.count,
+                    k: self.count,
                     a: scores.as_ptr().add(first),
                     a_row: stride,
                     a_k: 1,
-                    b: s.values.as_ptr(),
+                    b: self.values.as_ptr(),
                     b_panel: LANES,
                     b_k: width,
                     c: out.as_mut_ptr(),
@@ -135,7 +122,69 @@ pub(crate) fn attend(
                 },
             );
         }
-        first += s.count;
+    }
+}
+
+/// Attends `m` scaled queries in `scratch.q` to the keys of a segment; query `i` sees the first `live(i)`. Leaves the outputs in
+/// `scratch.out` and tells `(row, max, 1/sum)` of every softmax.
+pub(crate) fn attend(
+    isa: Isa,
+    m: usize,
+    head: usize,
+    seen: Segment<'_>,
+    live: impl Fn(usize) -> usize,
+    scratch: &mut Scratch,
+    mut tell: impl FnMut(usize, f32, f32),
+) {
+    let (width, stride) = (padded(head), padded(seen.count));
+    let (scores, out) = (grow(&mut scratch.scores, m * stride), grow(&mut scratch.out, m * width));
+    seen.score(isa, m, head, &scratch.q, scores, stride, 0);
+    let mut inverse = [0.0f32; QUERIES];
+    for (i, inverse) in inverse.iter_mut().enumerate().take(m) {
+        assert!((1..=seen.count).contains(&live(i)));
+        // SAFETY: a row of scores holds `stride` values and live(i) ≤ keys ≤ stride.
+        let (max, sum) = unsafe { row::softmax(isa, stride, live(i), scores[i * stride..].as_mut_ptr()) };
+        *inverse = 1.0 / sum;
+        tell(i, max, *inverse);
+    }
+    seen.weigh(isa, m, width, scores, stride, 0, out);
+    for (line, inverse) in out.chunks_exact_mut(width).zip(inverse) {
+        // SAFETY: a row of `out` holds `width` values.
+        unsafe { row::scale(isa, width, line.as_ptr(), inverse, line.as_mut_ptr()) };
+    }
+}
+
+/// Attends the newest token of several sequences that go on from one prompt: `each` scaled queries of every sequence, one after
+/// another in `scratch.q`, see the whole panels of the prompt, `shared`, and then their own keys. The prompt's keys and values are
+/// read once for all. Leaves the outputs in `scratch.out`.
+pub(crate) fn attend_together(
+    isa: Isa,
+    head: usize,
+    shared: Segment<'_>,
+    own: &[Segment<'_>],
+    each: usize,
+    scratch: &mut Scratch,
+) {
+    let longest = own.iter().map(|own| own.count).max().unwrap_or(0);
+    let (width, stride, m) = (padded(head), padded(shared.count + longest), own.len() * each);
+    let (scores, out) = (grow(&mut scratch.scores, m * stride), grow(&mut scratch.out, m * width));
+    shared.score(isa, m, head, &scratch.q, scores, stride, 0);
+    let mut inverse = [0.0f32; QUERIES];
+    assert!(m <= QUERIES, "{m} queries at a time");
+    for (i, own) in own.iter().enumerate() {
+        let (q, scores) = (&scratch.q[i * each * head..], &mut scores[i * each * stride..]);
+        own.score(isa, each, head, q, scores, stride, shared.count);
+        let live = shared.count + own.count;
+        assert!(live > 0);
+        for (line, inverse) in scores.chunks_exact_mut(stride).zip(&mut inverse[i * each..]).take(each) {
+            // SAFETY: a row of scores holds `stride` values and live ≤ stride.
+            *inverse = 1.0 / unsafe { row::softmax(isa, stride, live, line.as_mut_ptr()) }.1;
+        }
+    }
+    shared.weigh(isa, m, width, scores, stride, 0, out);
+    for (i, own) in own.iter().enumerate() {
+        let out = &mut out[i * each * width..];
+        own.weigh(isa, each, width, &scores[i * each * stride..], stride, shared.count, out);
     }
     for (line, inverse) in out.chunks_exact_mut(width).zip(inverse) {
         // SAFETY: a row of `out` holds `width` values.

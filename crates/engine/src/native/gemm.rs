@@ -301,16 +301,39 @@ pub(crate) fn linear(
         return;
     }
     assert!(inputs > 0 && packed.len().is_multiple_of(inputs * LANES), "weights are whole panels of {inputs} inputs");
-    let panels = packed.len() / (inputs * LANES);
+    let outputs = packed.len() / inputs;
+    assert!(y.len() >= (m - 1) * y_stride + outputs, "y holds {m} rows");
+    // SAFETY: the asserts above bound every address of y, which is a separate `&mut`.
+    unsafe { linear_into(isa, m, x, x_stride, packed, inputs, y.as_mut_ptr(), y_stride, accumulate) }
+}
+
+/// As [`linear`], for some columns of rows of which other threads write other columns.
+///
+/// # Safety
+/// `y` must be valid for `m` rows of these outputs, `y_stride` apart, and nobody else may use them.
+pub(crate) unsafe fn linear_into(
+    isa: Isa,
+    m: usize,
+    x: &[f32],
+    x_stride: usize,
+    packed: &[f32],
+    inputs: usize,
+    y: *mut f32,
+    y_stride: usize,
+    accumulate: bool,
+) {
+    if m == 0 {
+        return;
+    }
+    assert!(inputs > 0 && packed.len().is_multiple_of(inputs * LANES), "weights are whole panels of {inputs} inputs");
     assert!(x.len() >= (m - 1) * x_stride + inputs, "x holds {m} rows");
-    assert!(y.len() >= (m - 1) * y_stride + panels * LANES, "y holds {m} rows");
-    // SAFETY: the asserts above bound every address; `y` is a separate `&mut`.
+    // SAFETY: the asserts bound every address of x and the weights; y is the caller's promise.
     unsafe {
         product(
             isa,
             Product {
                 m,
-                panels,
+                panels: packed.len() / (inputs * LANES),
                 k: inputs,
                 a: x.as_ptr(),
                 a_row: x_stride,
@@ -318,7 +341,7 @@ pub(crate) fn linear(
                 b: packed.as_ptr(),
                 b_panel: inputs * LANES,
                 b_k: LANES,
-                c: y.as_mut_ptr(),
+                c: y,
                 c_row: y_stride,
                 c_panel: LANES,
                 accumulate,

@@ -232,6 +232,7 @@ impl Native {
             isa: self.isa,
             rope,
             adapters: true,
+            split: None,
         }
     }
 

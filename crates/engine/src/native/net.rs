@@ -1,16 +1,20 @@
 //! The decoder's forward pass on blocks of rows: the one code that sampling, scoring and training share.
 
-use super::gemm::linear;
+use super::gemm::{linear, linear_into};
 use super::layout::{Gated, LayerLayout, Layout, Matrix, Vector, Widths};
 use super::logits::{self, Asked};
 use super::rope::Rope;
 use super::row;
 use super::simd::{Isa, LANES};
+use super::threads::{Shared, Threads};
 use crate::ModelConfig;
 use lapidary_core::Want;
 
 /// Rows that a thread works on at a time: 8 register tiles, small enough for the second-level cache.
 pub(crate) const BLOCK: usize = 48;
+
+/// Weights of a matrix from which on it is split over threads: below, telling them takes longer than the product.
+const SPLIT: usize = 1 << 16;
 
 /// A model ready to compute: shape, layout and weights.
 #[derive(Clone, Copy)]
@@ -23,6 +27,8 @@ pub(crate) struct Net<'a> {
     pub rope: &'a Rope,
     /// Whether adapters are switched on.
     pub adapters: bool,
+    /// Threads that a projection splits its outputs over, where nothing else is there to be split.
+    pub split: Option<&'a Threads>,
 }
 
 /// What a block of rows leaves behind for the backward pass, besides its outputs.
@@ -71,7 +77,24 @@ impl Net<'_> {
         y_stride: usize,
         accumulate: bool,
     ) {
-        linear(self.isa, rows, x, x_stride, self.matrix(matrix), matrix.inputs, y, y_stride, accumulate);
+        let packed = self.matrix(matrix);
+        match self.split.filter(|_| rows > 0 && packed.len() >= SPLIT) {
+            None => linear(self.isa, rows, x, x_stride, packed, matrix.inputs, y, y_stride, accumulate),
+            Some(threads) => {
+                let panel = matrix.inputs * LANES;
+                let part = (packed.len() / panel).div_ceil(threads.count());
+                assert!(y.len() >= (rows - 1) * y_stride + matrix.outputs, "y holds {rows} rows");
+                let y = Shared::new(y);
+                threads.each(threads.count(), |task| {
+                    let panels = packed.chunks(part * panel).nth(task).unwrap_or_default();
+                    // SAFETY: every task has columns of its own, inside y by the assert.
+                    unsafe {
+                        let y = y.pointer().add(if panels.is_empty() { 0 } else { task * part * LANES });
+                        linear_into(self.isa, rows, x, x_stride, panels, matrix.inputs, y, y_stride, accumulate);
+                    }
+                });
+            }
+        }
         if let Some(adapter) = matrix.adapter.as_deref().filter(|_| self.adapters) {
             self.adapt(adapter, rows, x, x_stride, y, y_stride);
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::attention::{self, QUERIES, Segment, attend, grow, put_key};
+use super::attention::{self, QUERIES, Segment, attend, attend_together, grow, put_key};
 use super::choose::{Chosen, choose};
 use super::experts::{ExpertsBuffers, ExpertsTape};
 use super::layout::FeedForward;
@@ -111,17 +111,24 @@ pub(crate) fn sample(
     }
     // A group stays whole where there are enough of them to keep every thread busy; otherwise it is cut, and each thread
     // computes the prompt.
-    let parts = if requests.len() >= 2 * threads.count() { 1 } else { threads.count() };
+    let total: usize = requests.iter().map(|request| request.samples).sum();
+    let alone = total < threads.count();
+    let parts = if alone || requests.len() >= 2 * threads.count() { 1 } else { threads.count() };
     let mut jobs = Vec::new();
     for (index, request) in requests.iter().enumerate() {
         let each = request.samples.div_ceil(parts).max(1);
         let starts = (0..request.samples).step_by(each);
         jobs.extend(starts.map(|s| Job { request: index, samples: s..(s + each).min(request.samples) }));
     }
+    // With fewer samples than threads, one worker decodes them all and its products are split over the threads.
+    let (workers, net) = match alone {
+        true => (1, Net { split: Some(threads), ..net }),
+        false => (threads.count(), net),
+    };
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<Vec<Option<Sample>>>> = Mutex::new(requests.iter().map(|r| vec![None; r.samples]).collect());
     let failure = Mutex::new(None);
-    threads.each(threads.count(), |_| {
+    threads.each(workers, |_| {
         let worker = Worker { net, requests, jobs: &jobs, next: &next, progress };
         let finished = |request: usize, sample: usize, out: Sample| {
             if let Ok(mut results) = results.lock() {
@@ -290,11 +297,11 @@ impl<'a> Worker<'a> {
                 }
                 let sequence = net.sequence(&buffers.qkv, Place { prefix: 0..0, own: 0..m });
                 for kv in 0..net.c.kv_heads {
-                    let seen = [net.segment(&cache, layer, kv, to)];
+                    let seen = net.segment(&cache, layer, kv, to);
                     for head in kv * sequence.group..(kv + 1) * sequence.group {
                         sequence.queries(head, 0, m, &mut scratch.attention.q);
                         let live = |i: usize| from + i + 1;
-                        attend(net.isa, m, d, &seen, live, &mut scratch.attention, |_, _, _| ());
+                        attend(net.isa, m, d, seen, live, &mut scratch.attention, |_, _, _| ());
                         for (i, line) in scratch.attention.out.chunks_exact(net.w.head).take(m).enumerate() {
                             buffers.attention[i * net.w.q + head * d..][..d].copy_from_slice(&line[..d]);
                         }
@@ -313,42 +320,79 @@ impl<'a> Worker<'a> {
     /// One token further for every active sample; leaves a row of logits each.
     fn decode(&self, active: &mut [Active<'_>], buffers: &mut Buffers, scratch: &mut Scratch) {
         let net = &self.net;
-        let (h, d, m) = (net.w.hidden, net.c.head_width, active.len());
-        let group = net.c.heads / net.c.kv_heads;
+        let (h, m) = (net.w.hidden, active.len());
         buffers.size(net, m);
         let positions: Vec<usize> = active.iter().map(|one| one.prompt.tokens + one.out.tokens.len() - 1).collect();
         for (line, one) in buffers.x.chunks_exact_mut(h).zip(active.iter()) {
             net.embed(one.out.tokens[one.out.tokens.len() - 1], line);
         }
-        let scale = attention::scale(d);
+        // Samples of one prompt that fit into a block of queries.
+        let each = net.c.heads / net.c.kv_heads;
+        let together = (QUERIES / each).max(1);
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for (row, one) in active.iter().enumerate() {
+            match runs.last_mut() {
+                Some(run) if run.len() < together && std::rc::Rc::ptr_eq(&active[run.start].prompt, &one.prompt) => {
+                    run.end = row + 1;
+                }
+                _ => runs.push(row..row + 1),
+            }
+        }
         for layer in 0..net.c.layers {
             buffers.input(net, layer, m, &positions);
             for (row, one) in active.iter_mut().enumerate() {
-                let line = &buffers.qkv[row * net.w.qkv..][..net.w.qkv];
-                let shared = one.shared();
-                net.remember(&mut one.own, layer, positions[row] - shared, line);
-                let seen = positions[row] + 1;
+                let at = positions[row] - one.shared();
+                net.remember(&mut one.own, layer, at, &buffers.qkv[row * net.w.qkv..][..net.w.qkv]);
+            }
+            for run in &runs {
                 for kv in 0..net.c.kv_heads {
-                    let own = net.segment(&one.own, layer, kv, seen - shared);
-                    let both = [net.segment(&one.prompt.cache, layer, kv, shared), own];
-                    let segments = if shared == 0 { &both[1..] } else { &both[..] };
-                    let queries = &line[kv * group * d..(kv + 1) * group * d];
-                    let out = &mut buffers.attention[row * net.w.q + kv * group * d..][..group * d];
-                    for (queries, out) in queries.chunks(QUERIES * d).zip(out.chunks_mut(QUERIES * d)) {
-                        scratch.attention.q.clear();
-                        scratch.attention.q.extend(queries.iter().map(|x| x * scale));
-                        let count = queries.len() / d;
-                        attend(net.isa, count, d, segments, |_| seen, &mut scratch.attention, |_, _, _| ());
-                        for (to, from) in out.chunks_exact_mut(d).zip(scratch.attention.out.chunks_exact(net.w.head)) {
-                            to.copy_from_slice(&from[..d]);
-                        }
-                    }
+                    self.attend_run(layer, kv, run.clone(), active, &positions, buffers, scratch);
                 }
             }
             buffers.output(net, layer, m);
         }
         let logits = grow(&mut buffers.logits, m * net.w.vocabulary);
         net.logits(m, &buffers.x, &mut buffers.y, &mut buffers.factors, logits);
+    }
+
+    /// Attention of one key head for consecutive samples of one prompt.
+    fn attend_run(
+        &self,
+        layer: usize,
+        kv: usize,
+        run: Range<usize>,
+        active: &[Active<'_>],
+        positions: &[usize],
+        buffers: &mut Buffers,
+        scratch: &mut Scratch,
+    ) {
+        let net = &self.net;
+        let (d, each) = (net.c.head_width, net.c.heads / net.c.kv_heads);
+        let (scale, width) = (attention::scale(d), each * d);
+        let prompt = &active[run.start];
+        let shared = net.segment(&prompt.prompt.cache, layer, kv, prompt.shared());
+        let own: Vec<Segment<'_>> = run
+            .clone()
+            .map(|row| net.segment(&active[row].own, layer, kv, positions[row] + 1 - shared.count))
+            .collect();
+        // More query heads on one key head than a block of queries holds are attended in parts.
+        for first in (0..each).step_by(QUERIES) {
+            let count = QUERIES.min(each - first);
+            let columns = kv * width + first * d..kv * width + (first + count) * d;
+            scratch.attention.q.clear();
+            for row in run.clone() {
+                let queries = &buffers.qkv[row * net.w.qkv..][columns.clone()];
+                scratch.attention.q.extend(queries.iter().map(|x| x * scale));
+            }
+            attend_together(net.isa, d, shared, &own, count, &mut scratch.attention);
+            let mut lines = scratch.attention.out.chunks_exact(net.w.head);
+            for row in run.clone() {
+                let out = &mut buffers.attention[row * net.w.q..][columns.clone()];
+                for (to, from) in out.chunks_exact_mut(d).zip(&mut lines) {
+                    to.copy_from_slice(&from[..d]);
+                }
+            }
+        }
     }
 }
 

@@ -310,8 +310,8 @@ impl Net<'_> {
                                 unsafe { softmax.part(at..at + 2) }.copy_from_slice(&[max, inverse]);
                             };
                             let live = |i: usize| from + i + 1;
-                            let seen = [Segment { count: to, keys, values }];
-                            attend(self.isa, to - from, d, &seen, live, &mut s.attention, told);
+                            let seen = Segment { count: to, keys, values };
+                            attend(self.isa, to - from, d, seen, live, &mut s.attention, told);
                             for (i, line) in s.attention.out.chunks_exact(self.w.head).take(to - from).enumerate() {
                                 let at = sequence.place.at(from + i) * self.w.q + head * d;
                                 // SAFETY: these columns of this row belong to this task.

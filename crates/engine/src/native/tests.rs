@@ -435,6 +435,24 @@ fn a_gradient_that_is_not_finite_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn one_sample_has_the_same_bits_on_any_number_of_threads() {
+    // Wide enough that products are split.
+    let config = ModelConfig { hidden: 256, feed_forward: 300, heads: 4, kv_heads: 2, head_width: 64, ..tiny() };
+    let config = ModelConfig { rotary_width: 64, vocabulary: 700, ..config };
+    let sampled = |threads: usize, samples: usize| {
+        let native = Native::initialise(config.clone(), 3, threads).unwrap();
+        assert!(native.layout.layers[0].matrices().iter().any(|matrix| matrix.at.len() > 1 << 16));
+        let choose = Choose::Draw { temperature: 1.0, top_k: 0, top_p: 1.0 };
+        let out = native.sample(&[request((0..37).collect(), samples, 20, choose)], &|_| ()).unwrap();
+        out[0].iter().map(|sample| (sample.tokens.clone(), bits(&sample.logp))).collect::<Vec<_>>()
+    };
+    let one = sampled(1, 1);
+    assert_eq!(one, sampled(2, 1));
+    assert_eq!(one, sampled(5, 1));
+    assert_eq!(sampled(5, 3), sampled(1, 3));
+}
+
+#[test]
 fn what_cannot_be_computed_is_refused() {
     let native = open("llama", 1);
     let outside = native.score(&TokenBatch::all([vec![1, 500]]), Want::default()).unwrap_err();
