@@ -1,108 +1,138 @@
 #!/usr/bin/env python3
-"""Both sides of the speed comparison on the same work, interleaved A-B-A-B; prints ratios and writes bench.json.
+"""Lapidary beside PyTorch and TRL on the same work, both sides interleaved; prints ratios, writes benches/bench.json.
 
   bash benches/peers/peer_venv.sh ./peer-venv            # once: PyTorch and TRL on CPU, 1.9 GB, from PyPI
-  python3 benches/peers/compare.py --venv ./peer-venv    # medians over --rounds rounds, one thread unless --threads
+  python3 benches/peers/compare.py --venv ./peer-venv    # everything, below ten minutes on a quiet machine of two cores
+  python3 benches/peers/compare.py --venv ./peer-venv --only train --rounds 1
+  cargo run --release -p xtask -- speed                  # the tables of README.md and docs/speed.md, and the plots
 
-Equal work: the same shapes (`a` 5.4 M parameters, batch 8x128; `b` SmolLM2-135M's, batch 2x128), forward + backward +
-AdamW for `train`, 16 prompt tokens and 128 (b: 48) greedy tokens for `decode`. The figure is tokens per CPU second of the
-process, which a busy machine disturbs less than wall time; both are in bench.json.
+Equal work, checked: the same shapes (`a` 5.4 M parameters, batch 8x128; `b` SmolLM2-135M's, batch 2x128) with the same number of
+parameters on both sides; forward + backward + AdamW for `train`; 16 prompt tokens and 128 (b: 48) greedy tokens for `decode`;
+for `grpo` the same number of prompts, samples and tokens of the same length, one update. The figure is tokens per CPU second of
+the process, which a busy machine disturbs less than wall time; both are in bench.json. A ratio is the median over rounds, each
+round's ratio being that of two neighbouring runs.
 """
-import argparse, json, os, platform, re, statistics, subprocess, sys
+import argparse, json, os, platform, statistics, subprocess, sys, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CASES = [("train", "a", None), ("decode", "a", 1), ("decode", "a", 16), ("decode", "a", 64)]
-LARGE = [("train", "b", None), ("decode", "b", 1), ("decode", "b", 8)]
+HERE = Path(__file__).parent
+# (words of our bench, words of PyTorch's, name of the work, peer, rounds, factor that the issue asks for)
+CASES = [
+    ("train a", "train a", "train step, 5.4 M parameters, 8×128 tokens", "PyTorch f32", 3, 2.6),
+    ("train a", "train a autocast", "train step, 5.4 M parameters, 8×128 tokens", "PyTorch bf16 autocast", 2, 1.5),
+    ("train-bf16 a", "train a autocast", "the same with `compute = \"bf16\"`", "PyTorch bf16 autocast", 2, 2.2),
+    ("decode a 1", "decode a 1", "decode, 5.4 M parameters, batch 1", "PyTorch f32", 3, 5.0),
+    ("decode a 16", "decode a 16", "decode, 5.4 M parameters, batch 16", "PyTorch f32", 3, 3.5),
+    ("decode a 64", "decode a 64", "decode, 5.4 M parameters, batch 64", "PyTorch f32", 3, 3.0),
+    ("train b", "train b", "train step, 135 M parameters, 2×128 tokens", "PyTorch f32", 1, 2.0),
+    ("decode b 1", "decode b 1", "decode, 135 M parameters, batch 1", "PyTorch f32", 2, 1.5),
+    ("decode b 8", "decode b 8", "decode, 135 M parameters, batch 8", "PyTorch f32", 1, 3.0),
+]
+# (prompts, samples, prompt tokens, completion tokens, rounds, factor)
+STEPS = [(8, 8, 32, 64, 2, 4.0), (1, 16, 256, 64, 2, 6.0)]
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--venv", required=True, help="environment made by peer_venv.sh")
-    p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--seconds", type=float, default=4.0, help="of each peer measurement")
-    p.add_argument("--trl", action="store_true", help="a whole GRPO step against TRL too")
-    p.add_argument("--large", action="store_true", help="the 135M shape too")
-    p.add_argument("--out", default="bench.json")
+    p.add_argument("--rounds", type=int, help="of every comparison, instead of each one's own number")
+    p.add_argument("--only", default="", help="only works whose words begin so: train, decode, grpo, kernels, growth")
+    p.add_argument("--out", default=str(ROOT / "benches/bench.json"))
     a = p.parse_args()
-    ours = build()
-    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
-    flags = next((l for l in open("/proc/cpuinfo") if l.startswith("flags")), "")
-    peer = subprocess.run([f"{a.venv}/bin/python", "-c", "import torch; print(torch.__version__)"],
-                          capture_output=True, text=True, check=True).stdout.strip()
-    machine = {"cpu": cpu, "avx512": "avx512f" in flags, "threads": a.threads, "rounds": a.rounds, "torch": peer}
-    print(f"{cpu}, AVX-512 {'yes' if machine['avx512'] else 'no'}, {a.threads} thread(s), PyTorch {peer}, {a.rounds} rounds\n")
-    print(f"| work | Lapidary tok/CPU s | PyTorch f32 tok/CPU s | ratio | spread of the ratio | Lapidary MiB | PyTorch MiB |")
-    print("|---|---|---|---|---|---|---|")
-    rows = []
-    for case in CASES + (LARGE if a.large else []):
-        pairs = [(run_ours(ours, case, a), run_peer(case, a)) for _ in range(a.rounds)]
-        ratios = sorted(o["cpu"] / t["cpu"] for o, t in pairs)
-        row = {"work": " ".join(str(x) for x in case if x is not None), "ratio": statistics.median(ratios),
-               "ratio_low": ratios[0], "ratio_high": ratios[-1],
-               **{f"{side}_{k}": statistics.median(p[i][k] for p in pairs)
-                  for i, side in enumerate(("lapidary", "torch")) for k in ("cpu", "wall", "mib")}}
-        rows.append(row)
-        print(f"| {row['work']} | {row['lapidary_cpu']:.0f} | {row['torch_cpu']:.0f} | {row['ratio']:.2f}x | "
-              f"{ratios[0]:.2f}-{ratios[-1]:.2f} | {row['lapidary_mib']:.0f} | {row['torch_mib']:.0f} |", flush=True)
-    if a.trl:
-        rows.append(grpo(ours, a))
-    Path(a.out).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    start = time.time()
+    bench = {name: build(name) for name in ("steps", "kernels")}
+    versions = peer(a, ["-c", "import torch, transformers, trl; print(torch.__version__, transformers.__version__, trl.__version__)"]).split()
+    out = {"machine": machine(a, versions), "rows": [], "kernels": [], "growth": []}
+    print(f"{out['machine']['cpu']}, {a.threads} thread(s), PyTorch {versions[0]}, TRL {versions[2]}\n")
+    print("| work | peer | Lapidary | peer | ratio | spread | Lapidary MiB | peer MiB |\n|---|---|---|---|---|---|---|---|")
+    wanted = lambda words: words.startswith(a.only)
+    for ours, theirs, work, name, rounds, asked in CASES:
+        if wanted(ours):
+            pairs = [(run(bench["steps"], ours, a), torch(theirs, a)) for _ in range(a.rounds or rounds)]
+            report(out, work, name, asked, pairs)
+    for step in STEPS:
+        if wanted("grpo"):
+            grpo(out, bench["steps"], step, a)
+    if wanted("kernels"):
+        out["kernels"] = lines(bench["kernels"], [], a)
+    if wanted("growth"):
+        out["growth"] = lines(bench["steps"], ["growth"], a)
+    out["machine"]["seconds"] = round(time.time() - start)
+    Path(a.out).write_text(json.dumps(out, indent=1) + "\n")
+    print(f"\n{out['machine']['seconds']} s; written to {a.out}")
 
 
-def grpo(binary, a):
-    """One GRPO step of each side: the same parameters, 8 prompts of 32 tokens x 8 samples of exactly 64, one update."""
+def report(out, work, name, asked, pairs):
+    """One row: medians of both sides, and of the ratios of neighbouring runs."""
+    for ours, theirs in pairs:
+        if ours["parameters"] != theirs["parameters"] or ours["tokens"] != theirs["tokens"]:
+            sys.exit(f"unequal work in {work}: {ours} against {theirs}")
+    ratios = sorted(o["cpu"] / t["cpu"] for o, t in pairs)
+    row = {"work": work, "peer": name, "asked": asked, "ratio": statistics.median(ratios), "low": ratios[0], "high": ratios[-1]}
+    for side, i in (("lapidary", 0), ("peer", 1)):
+        for key in ("cpu", "wall", "mib"):
+            row[f"{side}_{key}"] = statistics.median(pair[i][key] for pair in pairs)
+    row.update({key: pairs[-1][0][key] for key in ("fma_share", "bandwidth_share") if pairs[-1][0].get(key)})
+    out["rows"].append(row)
+    print(f"| {work} | {name} | {row['lapidary_cpu']:.0f} | {row['peer_cpu']:.0f} | {row['ratio']:.2f}x | "
+          f"{ratios[0]:.2f}-{ratios[-1]:.2f} | {row['lapidary_mib']:.0f} | {row['peer_mib']:.0f} |", flush=True)
+
+
+def grpo(out, binary, step, a):
+    """A whole step of each side: sample every prompt, one update on all samples."""
+    prompts, group, prompt, completion, rounds, asked = step
     pairs = []
-    for _ in range(a.rounds):
-        ours = json.loads(subprocess.run([binary, "grpo"], env={**os.environ, "ROUNDS": "3", "THREADS": str(a.threads)},
-                                         capture_output=True, text=True, check=True).stdout)
-        env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
-        script = str(Path(__file__).with_name("trl_grpo_bench.py"))
-        words = ["--size", "5m", "--prompts", "8", "--group", "8", "--prompt-len", "32", "--completion", "64", "--steps", "5",
-                 "--warmup", "1", "--threads", str(a.threads), "--passive"]
-        out = subprocess.run([f"{a.venv}/bin/python", script, *words], env=env, capture_output=True, text=True, check=True)
-        trl = json.loads(out.stdout.splitlines()[-1])
-        parameters = int(ours["what"].split()[1])
-        if parameters != trl["params"]:
-            sys.exit(f"unequal work: {parameters} parameters against {trl['params']}")
-        pairs.append((8 * 8 * 64 / ours["tokens_per_cpu_second"], trl["cpu_step_s"], ours["peak_mib"], trl["peak_rss_mb"]))
-    ratios = sorted(t / o for o, t, *_ in pairs)
-    median = lambda i: statistics.median(pair[i] for pair in pairs)
-    row = {"work": "grpo step 8x8, 32 + 64 tokens", "ratio": statistics.median(ratios), "ratio_low": ratios[0],
-           "ratio_high": ratios[-1], "lapidary_cpu_s": median(0), "trl_cpu_s": median(1), "lapidary_mib": median(2),
-           "trl_mib": median(3)}
-    print(f"\nGRPO step: {median(0):.3f} CPU s against TRL's {median(1):.3f}, {row['ratio']:.2f}x "
-          f"({ratios[0]:.2f}-{ratios[-1]:.2f}), {median(2):.0f} MiB against {median(3):.0f}")
-    return row
+    for _ in range(a.rounds or rounds):
+        ours = run(binary, f"grpo {prompts} {group} {prompt} {completion}", a)
+        words = ["--size", "5m", "--prompts", prompts, "--group", group, "--prompt-len", prompt, "--completion", completion,
+                 "--steps", "4", "--warmup", "1", "--threads", a.threads, "--passive"]
+        trl = json.loads(peer(a, [str(HERE / "trl_grpo_bench.py"), *map(str, words)]).splitlines()[-1])
+        tokens = prompts * group * completion
+        pairs.append((ours, {"cpu": tokens / trl["cpu_step_s"], "wall": tokens / trl["median_step_s"], "mib": trl["peak_rss_mb"],
+                             "parameters": trl["params"], "tokens": prompts * trl["group"] * trl["completion"]}))
+    work = f"GRPO step, 5 M parameters, {prompts} prompts × {group} samples, {prompt} + {completion} tokens"
+    report(out, work, "TRL", asked, pairs)
 
 
-def build():
-    """The bench binary of the engine, built for the default target."""
-    out = subprocess.run(["cargo", "bench", "-p", "lapidary-engine", "--bench", "steps", "--no-run",
-                          "--message-format=json"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+def machine(a, versions):
+    info = lambda key: next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith(key)), platform.machine())
+    flags = info("flags").split()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return {"cpu": info("model name"), "cores": os.cpu_count(), "avx512": "avx512f" in flags, "bf16": "avx512_bf16" in flags,
+            "threads": a.threads, "torch": versions[0], "transformers": versions[1], "trl": versions[2], "commit": commit}
+
+
+def build(name):
+    """A bench of the engine, built for the default target."""
+    out = subprocess.run(["cargo", "bench", "-p", "lapidary-engine", "--bench", name, "--no-run", "--message-format=json"],
+                         cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     for line in out.splitlines():
         message = json.loads(line)
-        if message.get("executable") and message.get("target", {}).get("name") == "steps":
+        if message.get("executable") and message.get("target", {}).get("name") == name:
             return message["executable"]
-    sys.exit("cargo built no bench `steps`")
+    sys.exit(f"cargo built no bench `{name}`")
 
 
-def run_ours(binary, case, a):
-    words = [str(x) for x in case if x is not None]
-    env = {**os.environ, "ROUNDS": "3", "THREADS": str(a.threads)}
-    out = json.loads(subprocess.run([binary, *words], env=env, capture_output=True, text=True, check=True).stdout)
-    return {"cpu": out["tokens_per_cpu_second"], "wall": out["tokens_per_second"], "mib": out["peak_mib"]}
+def lines(binary, words, a):
+    env = {**os.environ, "ROUNDS": "2", "THREADS": str(a.threads)}
+    out = subprocess.run([binary, *words], env=env, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
 
 
-def run_peer(case, a):
-    words = [str(x) for x in case if x is not None]
+def run(binary, words, a):
+    return lines(binary, words.split(), a)[0]
+
+
+def peer(a, words):
     env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
-    env.update(TH=str(a.threads), SECS=str(a.seconds), OMP_WAIT_POLICY="PASSIVE", KMP_BLOCKTIME="0")
-    script = str(Path(__file__).with_name("torch_bench.py"))
-    out = subprocess.run([f"{a.venv}/bin/python", script, *words], env=env, capture_output=True, text=True, check=True).stdout
-    number = lambda key: float(re.search(rf"{key} ([\d.]+)", out).group(1))
-    return {"cpu": number("per_cpu_s"), "wall": number("toks/s"), "mib": number("rss_MB")}
+    env.update(TH=str(a.threads), SECS="3", OMP_WAIT_POLICY="PASSIVE", KMP_BLOCKTIME="0")
+    return subprocess.run([f"{a.venv}/bin/python", *words], env=env, capture_output=True, text=True, check=True).stdout
+
+
+def torch(words, a):
+    return json.loads(peer(a, [str(HERE / "torch_bench.py"), *words.split()]).splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,22 @@ pub fn usage() -> (f64, u64) {
     (cpu, peak.unwrap_or(0) / 1024)
 }
 
+#[allow(dead_code)] // one of the benches that share this needs it
+/// GB per CPU second that one thread reads from memory: a sum over 256 MiB.
+pub fn bandwidth() -> f64 {
+    const VALUES: usize = 64 << 20;
+    let values = vec![1.0f32; VALUES];
+    let (start, _) = usage();
+    let mut sums = [0.0f32; 64];
+    for part in values.chunks_exact(64) {
+        for (sum, value) in sums.iter_mut().zip(part) {
+            *sum += value;
+        }
+    }
+    std::hint::black_box(sums);
+    (4 * VALUES) as f64 / (usage().0 - start) / 1e9
+}
+
 /// GFLOP per CPU second of one thread that does nothing but fused multiply-adds: what the machine gives right now.
 pub fn fma_peak() -> f64 {
     #[cfg(target_arch = "x86_64")]

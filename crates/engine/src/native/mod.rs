@@ -313,7 +313,7 @@ impl Engine for Native {
         let footprint = Footprint::with(&self.config, &self.layout, self.threads.count());
         let (keep, parts) = footprint.choose(self.memory_limit, batch);
         let result = match &parts[..] {
-            [] | [_] => self.accumulate_into(batch, &Rows::of(batch), keep, want, objective, &mut learning),
+            [] | [_] => self.accumulate_into(batch, &self.rows(batch, want), keep, want, objective, &mut learning),
             _ => self.accumulate_parts(batch, &parts, keep, want, objective, &mut learning),
         };
         self.learning = Some(learning);
@@ -415,10 +415,15 @@ impl Native {
         }
     }
 
+    /// A batch laid out for computing. Rewards and routing are asked of last tokens too.
+    fn rows(&self, batch: &TokenBatch, want: Want) -> Rows {
+        Rows::of(batch, self.config.reward_head || want.routing)
+    }
+
     fn score_part(&self, batch: &TokenBatch, want: Want, adapters: bool, tape: &mut Tape) -> TokenStats {
         let rope = self.rope(longest(batch));
         let net = Net { adapters, ..self.net(&rope) };
-        let rows = Rows::of(batch);
+        let rows = self.rows(batch, want);
         let targets = Targets::of(batch, &rows);
         net.forward(&self.threads, &rows, Keep::Nothing, tape);
         let found = net.statistics(&self.threads, &targets, &tape.stream, want, &mut Vec::new(), None);
@@ -444,7 +449,7 @@ impl Native {
         for part in parts {
             let batch = part_of(part);
             let answer = &mut |_: &TokenStats| Ok(memory::part_of(&grads, part.clone()));
-            self.accumulate_into(&batch, &Rows::of(&batch), keep, want, answer, learning)?;
+            self.accumulate_into(&batch, &self.rows(&batch, want), keep, want, answer, learning)?;
         }
         Ok(())
     }

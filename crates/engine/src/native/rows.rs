@@ -46,19 +46,24 @@ pub(crate) struct Group {
 }
 
 impl Rows {
-    /// With every prompt that consecutive rows share computed once.
-    pub fn of(batch: &TokenBatch) -> Self {
-        Self::sharing(batch, &batch.groups())
+    /// With every prompt that consecutive rows share computed once. Unless rows are to be `whole`, tokens that predict nothing
+    /// that is scored are left out: at least the last one of each row.
+    pub fn of(batch: &TokenBatch, whole: bool) -> Self {
+        Self::sharing(batch, &batch.groups(), whole)
     }
 
     /// With the given groups, which must cover the rows in order and share what they say.
-    pub fn sharing(batch: &TokenBatch, groups: &[PromptGroup]) -> Self {
+    pub fn sharing(batch: &TokenBatch, groups: &[PromptGroup], whole: bool) -> Self {
+        let needed = |row: usize| match whole {
+            true => batch.tokens.len_of(row),
+            false => batch.scored.row(row).iter().rposition(|scored| *scored).unwrap_or(0),
+        };
         let mut out = Rows { tokens: vec![], positions: vec![], groups: vec![], routing: None, places: vec![] };
         out.routing = batch.routing.as_ref().map(|_| Vec::new());
         for PromptGroup { rows, shared } in groups {
             let prefix = out.take(batch, rows.start, 0..*shared);
             for row in rows.clone() {
-                let own = out.take(batch, row, *shared..batch.tokens.len_of(row));
+                let own = out.take(batch, row, *shared..needed(row).max(*shared));
                 out.places.push(Place { prefix: prefix.clone(), own });
             }
             out.groups.push(Group { prefix, rows: rows.clone() });
@@ -89,7 +94,7 @@ impl Rows {
         &self.places[row]
     }
 
-    /// Where each row's last token lies; `None` for an empty row.
+    /// Where each row's last token lies, of whole rows; `None` for an empty row.
     pub fn lasts(&self) -> Vec<Option<usize>> {
         self.places.iter().map(|place| place.len().checked_sub(1).map(|last| place.at(last))).collect()
     }

@@ -302,7 +302,7 @@ fn logits_that_are_not_kept_are_computed_again_with_the_same_bits() {
     let native = open("llama", 1);
     let rope = native.rope(longest(&batch));
     let net = native.net(&rope);
-    let rows = Rows::of(&batch);
+    let rows = Rows::of(&batch, false);
     let targets = Targets::of(&batch, &rows);
     let mut tape = Tape::default();
     net.forward(&native.threads, &rows, Keep::All, &mut tape);

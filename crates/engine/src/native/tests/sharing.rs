@@ -51,7 +51,7 @@ fn pass(native: &Native, batch: &TokenBatch, groups: &[PromptGroup]) -> (TokenSt
             ..Default::default()
         })
     };
-    let rows = Rows::sharing(batch, groups);
+    let rows = Rows::sharing(batch, groups, false);
     native.accumulate_into(batch, &rows, Keep::All, ENTROPY, objective, &mut learning).unwrap();
     learning.gradient.merge(&native.layout);
     (kept, learning.gradient.flat)
@@ -79,6 +79,27 @@ fn shared_prefixes_change_no_bit_of_the_statistics_and_hardly_the_gradient() {
                 assert!(error < 1e-6, "{family} {isa:?} {}: {error:.1e}", slot.parts()[0].name);
             }
         }
+    }
+}
+
+#[test]
+fn tokens_that_predict_nothing_are_left_out_without_a_trace() {
+    let mut batch = TokenBatch::default();
+    batch.push(&[1, 5, 9, 11, 3], &[false, true, true, false, false], 1.0);
+    batch.push(&[4, 4, 17], &[false; 3], 1.0);
+    assert_eq!(Rows::of(&batch, false).tokens, [1, 5], "what predicts the tokens at 1 and 2");
+    assert_eq!(Rows::of(&batch, true).len(), 8);
+    for family in FAMILIES {
+        let native = open(family, 1);
+        let [few, all] = [false, true].map(|whole| {
+            let mut learning = Learning::default();
+            let rows = Rows::of(&batch, whole);
+            let objective = &mut |stats: &TokenStats| Ok(TokenGrads { logp: stats.logp.clone(), ..Default::default() });
+            native.accumulate_into(&batch, &rows, Keep::All, ENTROPY, objective, &mut learning).unwrap();
+            learning.gradient.merge(&native.layout);
+            learning.gradient.flat
+        });
+        assert!(few == all, "{family}: the same values, zeros of either sign");
     }
 }
 
