@@ -25,8 +25,8 @@ const RUNS: &str = "runs/reproduce";
 pub struct Reproduce {
     /// The study: gspo, gtpo, or a TOML file of your own
     study: String,
-    /// How many seeds; fewer than 5 say next to nothing
-    #[arg(long, default_value_t = LEAST_SEEDS, value_name = "N")]
+    /// How many seeds, at least 2; fewer than 5 say next to nothing
+    #[arg(long, default_value_t = LEAST_SEEDS, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     seeds: u64,
     /// Runs side by side, each on one thread; 0 is one per core
     #[arg(long, default_value_t = 0, value_name = "N")]
