@@ -130,7 +130,9 @@ impl Drawing<'_, '_> {
         let wanted = self.rl.training.prompts_per_step;
         let once = DynamicSampling { max_rounds: 1, ..DynamicSampling::default() };
         let rule = self.rl.dynamic_sampling.as_ref().unwrap_or(&once);
-        let sampling = sampling_of(self.rl, temperature);
+        let mut sampling = sampling_of(self.rl, temperature);
+        sampling.record.routing |=
+            self.rl.routing_replay == RoutingReplay::Off && bench.engine.model().experts.is_some();
         let key = Key::new(self.seed, Purpose::Sample).at(state.step);
         let mut step = held_over(state);
         let mut busy = BTreeSet::new();

@@ -9,7 +9,7 @@ use lapidary_engine::{Update, UpdateStats};
 use crate::bench::{Bench, Progress};
 use crate::fault;
 use crate::recipe::Training;
-use crate::rows::Rows;
+use crate::rows::{Rows, routing_moved};
 
 /// How the rows are learned from.
 pub(crate) struct Lesson<'a> {
@@ -17,6 +17,14 @@ pub(crate) struct Lesson<'a> {
     pub(crate) tokens_per_microbatch: usize,
     pub(crate) max_new_tokens: usize,
     pub(crate) update: Update,
+}
+
+/// What an optimiser step did.
+pub(crate) struct Learned {
+    pub(crate) loss: LossMetrics,
+    pub(crate) update: UpdateStats,
+    /// Share of the experts in use that are not those of the sampler, where that was recorded.
+    pub(crate) routing_changed: Option<f64>,
 }
 
 /// The optimiser step at `learning_rate`.
@@ -64,14 +72,14 @@ pub(crate) fn learn(
     rows: &Rows,
     lesson: &Lesson<'_>,
     progress: &Progress<'_, '_>,
-) -> Result<Option<(LossMetrics, UpdateStats)>> {
+) -> Result<Option<Learned>> {
     if !rows.mask.flat().contains(&true) {
         progress.advance(rows.mask.rows() as u64);
         return Ok(None);
     }
-    let learned = accumulate(bench, rows, lesson, progress).and_then(|metrics| {
+    let learned = accumulate(bench, rows, lesson, progress).and_then(|(loss, routing_changed)| {
         fault::pass("optimizer.step").map_err(|error| Problem::io("step", "optimizer".as_ref(), &error))?;
-        Ok((metrics, bench.engine.step(&lesson.update)?))
+        Ok(Learned { loss, update: bench.engine.step(&lesson.update)?, routing_changed })
     });
     learned.map(Some).inspect_err(|_| bench.engine.clear_gradient())
 }
@@ -81,9 +89,11 @@ fn accumulate(
     rows: &Rows,
     lesson: &Lesson<'_>,
     progress: &Progress<'_, '_>,
-) -> Result<LossMetrics> {
+) -> Result<(LossMetrics, Option<f64>)> {
     // Entropies are wanted for the health rules even where the loss does not use them.
-    let want = Want { entropy: true, ..lesson.objective.want() };
+    let want = Want { entropy: true, routing: rows.routing_rollout.is_some(), ..lesson.objective.want() };
+    let per_token = bench.engine.model().experts.as_ref().map_or(1, |experts| experts.per_token);
+    let mut moved = [0, 0];
     let (proximal, rollout) = (rows.logp_proximal.as_ref(), rows.logp_rollout.as_ref());
     let prepared = lesson.objective.prepare(&rows.mask, proximal, rollout, lesson.max_new_tokens);
     let mut metrics = LossMetrics::default();
@@ -103,6 +113,8 @@ fn accumulate(
         };
         bench.engine.accumulate(&part.tokens, want, &mut |stats| {
             check_finite(stats, &part.mask, &part.names)?;
+            let [changed, all] = routing_moved(&part, stats.routing.as_ref(), per_token);
+            moved = [moved[0] + changed, moved[1] + all];
             let output = lesson.objective.loss(&batch, stats, &prepared.normaliser)?;
             metrics.merge(output.metrics);
             Ok(output.grads)
@@ -114,7 +126,7 @@ fn accumulate(
         return Err(Problem::new(Kind::Diverged, "N011", format!("the loss is {loss}"))
             .hint("lower `learning_rate`, or set `max_grad_norm`"));
     }
-    Ok(metrics)
+    Ok((metrics, (moved[1] > 0).then(|| moved[0] as f64 / moved[1] as f64)))
 }
 
 fn check_finite(stats: &TokenStats, mask: &Ragged<bool>, names: &[String]) -> Result<()> {

@@ -13,10 +13,10 @@ use crate::bench::Bench;
 use crate::curriculum::{Measuring, Pool};
 use crate::draw::{Drawing, Step, sampling_of};
 use crate::health::{Limits, Vitals};
-use crate::learn::{Lesson, learn, update_of};
+use crate::learn::{Learned, Lesson, learn, update_of};
 use crate::look::look;
 use crate::prompts::{Prompts, Tasks};
-use crate::recipe::{RewardChoice, Rl};
+use crate::recipe::{RewardChoice, Rl, RoutingReplay};
 use crate::reference::Reference;
 use crate::rollouts::Sampled;
 use crate::rows::Rows;
@@ -102,7 +102,7 @@ impl<'r> RlWork<'r> {
     fn judge(&self, bench: &Bench<'_, '_>, objective: &Objective, step: &mut Step) -> Result<(Rows, Judged)> {
         let exact = bench.engine.samples_as_scored()
             && step.kept().all(|sampled| sampled.rollout.weights == bench.engine.version());
-        let mut rows = Rows::of(step, self.rl.truncated);
+        let mut rows = Rows::of(step, self.rl.truncated, self.rl.routing_replay);
         let seen = look(bench, self.rl, &mut rows, exact)?;
         if let Some(reference) = &self.reference {
             reference.look_back(bench, &mut rows, self.rl.training.tokens_per_microbatch)?;
@@ -191,9 +191,10 @@ impl<'r> RlWork<'r> {
                 max_new_tokens: self.rl.max_new_tokens,
                 update: update_of(training, learning_rate),
             };
-            if let Some((loss, stats)) = learn(bench, &rows, &lesson, &progress)? {
+            if let Some(Learned { loss, update, routing_changed }) = learn(bench, &rows, &lesson, &progress)? {
                 merged.add(loss.finish());
-                merged.add(vec![("grad_norm", stats.grad_norm), ("weight_norm", stats.weight_norm)]);
+                merged.add(vec![("grad_norm", update.grad_norm), ("weight_norm", update.weight_norm)]);
+                merged.add(routing_changed.map(|share| ("routing/changed", share)).into_iter().collect());
                 state.method.updated();
             }
         }
@@ -271,7 +272,12 @@ impl Work for RlWork<'_> {
             state.health.observe(state.step + 1, &self.limits(), &self.vitals(&metrics, &step, judged.reward));
         let sampled: usize = step.fresh().map(Sampled::length).sum();
         let tokens = sampled as u64 + state.tokens - before;
-        Ok(StepReport { metrics, samples: step.groups.into_iter().flatten().collect(), warnings, tokens })
+        let mut samples: Vec<Sampled> = step.groups.into_iter().flatten().collect();
+        if self.rl.routing_replay != RoutingReplay::R3 {
+            // Only measured: not worth its place in the files of rollouts.
+            samples.iter_mut().for_each(|sampled| sampled.rollout.routing = None);
+        }
+        Ok(StepReport { metrics, samples, warnings, tokens })
     }
 
     fn prompts(&self) -> &Prompts {

@@ -1,10 +1,10 @@
 //! Rows: the sequences that a step learns from, with everything that is known of their tokens.
 
 use lapidary_algo::TokenAdvantages;
-use lapidary_core::{Ragged, Rollout, TokenBatch, TokenRole};
+use lapidary_core::{Ragged, Rollout, TokenBatch, TokenRole, UNROUTED};
 
 use crate::draw::Step;
-use crate::recipe::Truncated;
+use crate::recipe::{RoutingReplay, Truncated};
 
 /// Sequences to learn from. Every ragged has the shape of the tokens.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Rows {
     pub(crate) logp_proximal: Option<Ragged<f32>>,
     /// What the frozen reference says.
     pub(crate) logp_reference: Option<Ragged<f32>>,
+    /// The experts that the sampler used, where the passes choose for themselves: how far they have moved is measured.
+    pub(crate) routing_rollout: Option<Ragged<u16>>,
     /// What the value head says at those weights, and what it is to say.
     pub(crate) value_old: Option<Ragged<f32>>,
     pub(crate) returns: Option<Ragged<f32>>,
@@ -29,7 +31,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// The samples that a step has kept, in their order. Those without a verdict have no trained token.
-    pub(crate) fn of(step: &Step, truncated: Truncated) -> Self {
+    pub(crate) fn of(step: &Step, truncated: Truncated, replay: RoutingReplay) -> Self {
         let mut rows = Rows::default();
         let mut logp_rollout = Ragged::new();
         for sampled in step.kept() {
@@ -43,7 +45,11 @@ impl Rows {
         }
         let rollouts: Vec<&Rollout> = step.kept().map(|sampled| &sampled.rollout).collect();
         rows.tokens.support = supports(&rollouts);
-        rows.tokens.routing = routings(&rollouts);
+        match replay {
+            RoutingReplay::R3 => rows.tokens.routing = routings(&rollouts),
+            RoutingReplay::R2 => {}
+            RoutingReplay::Off => rows.routing_rollout = routings(&rollouts),
+        }
         rows.logp_rollout = Some(logp_rollout);
         rows
     }
@@ -61,12 +67,33 @@ impl Rows {
             logp_rollout: of(&self.logp_rollout),
             logp_proximal: of(&self.logp_proximal),
             logp_reference: of(&self.logp_reference),
+            routing_rollout: self.routing_rollout.as_ref().map(|routing| routing.select(rows.iter().copied())),
             value_old: of(&self.value_old),
             returns: of(&self.returns),
             advantages,
             names: rows.iter().map(|&row| self.names[row].clone()).collect(),
         }
     }
+}
+
+/// Slots in which a pass used an expert that the sampler did not use for this token, and all slots: of the rows' trained tokens.
+///
+/// `k` experts per token and layer. The weights that sampled give exactly 0.
+pub(crate) fn routing_moved(rows: &Rows, used: Option<&Ragged<u16>>, k: usize) -> [u64; 2] {
+    let (Some(before), Some(used)) = (&rows.routing_rollout, used) else { return [0, 0] };
+    let mut counts = [0, 0];
+    for (row, mask) in rows.mask.iter().enumerate() {
+        let stride = before.len_of(row) / mask.len().max(1);
+        let tokens =
+            before.row(row).chunks_exact(stride.max(1)).zip(used.row(row).chunks_exact(stride.max(1))).zip(mask);
+        for ((before, used), _) in tokens.filter(|((before, _), trained)| **trained && before[0] != UNROUTED) {
+            for (before, used) in before.chunks_exact(k).zip(used.chunks_exact(k)) {
+                counts[0] += used.iter().filter(|expert| !before.contains(expert)).count() as u64;
+                counts[1] += k as u64;
+            }
+        }
+    }
+    counts
 }
 
 /// The ids that each token was drawn from; nothing where no rollout was cut.
@@ -88,4 +115,26 @@ fn routings(rollouts: &[&Rollout]) -> Option<Ragged<u16>> {
     let rows: Vec<&Vec<u16>> = rollouts.iter().filter_map(|rollout| rollout.routing.as_ref()).collect();
     assert!(rows.is_empty() || rows.len() == rollouts.len(), "routing was recorded for some rollouts only");
     (!rows.is_empty()).then(|| rows.into_iter().map(|row| row.iter().copied()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moved_experts_are_counted_as_sets_over_trained_tokens() {
+        let rows = Rows {
+            mask: [vec![false, true, true, true]].into_iter().collect(),
+            // Two layers of two experts per token; the last token never ran.
+            routing_rollout: Some(
+                [[[0, 1, 2, 3], [0, 1, 2, 3], [4, 5, 6, 7], [UNROUTED; 4]].concat()].into_iter().collect(),
+            ),
+            ..Rows::default()
+        };
+        let used: Ragged<u16> =
+            [[[9, 9, 9, 9], [1, 0, 2, 5], [4, 5, 7, 6], [1, 2, 3, 4]].concat()].into_iter().collect();
+        assert_eq!(routing_moved(&rows, Some(&used), 2), [1, 8]);
+        assert_eq!(routing_moved(&rows, rows.routing_rollout.as_ref(), 2), [0, 8]);
+        assert_eq!(routing_moved(&rows, None, 2), [0, 0]);
+    }
 }

@@ -3,7 +3,7 @@
 use lapidary_core::{Item, Kind, Problem, Result};
 
 use crate::bench::Bench;
-use crate::learn::{Lesson, learn, update_of};
+use crate::learn::{Learned, Lesson, learn, update_of};
 use crate::prompts::{Prompts, Tasks, check_length};
 use crate::recipe::{Sft, Stage};
 use crate::reference::Reference;
@@ -81,7 +81,7 @@ impl Work for SftWork<'_> {
         let progress = bench.ear.progress(Phase::Learn, rows.mask.rows() as u64);
         let stopwatch = bench.stopwatch;
         let learned = stopwatch.time(Phase::Learn, || learn(bench, &rows, &lesson, &progress))?;
-        let Some((loss, update)) = learned else {
+        let Some(Learned { loss, update, .. }) = learned else {
             return Err(Problem::new(Kind::Data, "D044", "the demonstrations of this step hold no token to learn"));
         };
         let mut metrics = named(loss.finish());

@@ -99,3 +99,24 @@ fn a_checkpoint_opens_as_a_model() {
     assert!(stats.logp.flat().iter().all(|logp| logp.is_finite() && *logp <= 0.0));
     assert!(model::load("no/such/model", 0, 1).is_err());
 }
+
+#[test]
+fn experts_that_an_update_changes_are_counted() {
+    let changed = |updates: usize, replay: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "model = \"tiny-moe\"\n[[stage]]\nkind = \"rl\"\nmethod = \"grpo\"\ntask = \"spell-backward\"\n\
+             reward = [{{ name = \"length\", max = 4 }}]\nsteps = 2\nprompts_per_step = 4\nsamples_per_prompt = 4\n\
+             max_new_tokens = 12\nupdates_per_rollout = {updates}\nlearning_rate = 0.01\nwarmup_steps = 0\n\
+             routing_replay = \"{replay}\"\n[eval]\nprompts = 0\n[checkpoint]\nevery = 100\n"
+        );
+        run(&recipe_of(&text), &settings(directory.path()), &mut Silent, &StopFlag::default()).unwrap();
+        let metrics = std::fs::read_to_string(directory.path().join("metrics.jsonl")).unwrap();
+        let rows = metrics.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        rows.filter(|row| row.get("reward").is_some()).map(|row| row["routing/changed"].as_f64()).collect::<Vec<_>>()
+    };
+    assert_eq!(changed(1, "off"), [Some(0.0); 2], "the weights that sampled route as the sampler did");
+    let several = changed(4, "off");
+    assert!(several.iter().all(|share| share.is_some_and(|share| share > 0.0 && share < 1.0)), "{several:?}");
+    assert_eq!(changed(4, "r3"), [None; 2], "replayed experts do not change");
+}

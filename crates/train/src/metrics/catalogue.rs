@@ -164,6 +164,15 @@ const METRICS: &[Metric] = &[
         "grows: samples are older than corrections can mend; set `surplus = \"drop\"`",
     ),
     metric(
+        "routing/changed",
+        "Experts that changed",
+        "",
+        "share of the experts used in the learning passes of the step that the sampler did not use for the same token; logged for \
+         mixtures of experts without routing replay",
+        "0 in the first update, a few hundredths later (about 0.1 per update in a large model, arXiv 2507.18071 §5.3)",
+        "above 0.1 to 0.3: token ratios are of other sub-networks; use `gspo` or `routing_replay = \"r3\"`",
+    ),
+    metric(
         "curriculum/draws",
         "Measuring draws",
         "",
