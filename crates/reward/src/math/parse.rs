@@ -57,6 +57,8 @@ pub(crate) fn parse(text: &str) -> Parse<Node> {
 fn only_words(words: &[Lexeme]) -> Option<Node> {
     let mut spoken = Vec::new();
     let mut sure = false;
+    let single = |word: &Lexeme| matches!(&word.token, Token::Letters(text) if text.len() == 1);
+    let variables = words.iter().any(single); // p − q is no word
     for word in words {
         match &word.token {
             Token::Text(text) => {
@@ -68,7 +70,7 @@ fn only_words(words: &[Lexeme]) -> Option<Node> {
                 spoken.push(text.clone());
             }
             Token::Join(or) if words.len() > 3 && sure => spoken.push(if *or { "or".into() } else { "and".into() }),
-            Token::Sign('-') if spoken.is_empty() => return None,
+            Token::Sign('-') if spoken.is_empty() || variables => return None,
             Token::Sign('(' | ')' | '-' | '\'' | '.' | '{' | '}') => {}
             _ => return None,
         }

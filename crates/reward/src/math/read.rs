@@ -42,7 +42,11 @@ pub(super) fn answer(text: &str) -> Parse<Node> {
     if let Some(joined) = joined_formulas(text).filter(|joined| *joined != text)
         && (formulas(text).len() == 1 || joined.contains('$') || joined.contains("\\)"))
     {
-        return parse(joined);
+        // a number or a choice beside the formula makes it one of several
+        let beside = text.replacen(joined, " ", 1);
+        let several = beside.contains(|c: char| c.is_numeric())
+            || beside.split_whitespace().any(|word| word == "or" || word == "not");
+        return if several { Err(why) } else { parse(joined) };
     }
     parse_number(text).map(Node::exact).ok_or(why)
 }

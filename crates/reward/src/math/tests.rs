@@ -110,6 +110,7 @@ fn decimals_percent_and_units() {
             ("3 \\pm 2\\sqrt2", "3 \\pm 2 \\sqrt2\\text{ cm}", true),
             ("3R^2", "3R^2\\text{ cm}", true),
             ("x^2+1", "x^2 + 1 \\text{ square meters}", true),
+            ("p - q", "p - q\\text{ cm}", true),
             ("18+2\\pi \\text{ m}", "18+2\\pi\\text{ cm}", false),
         ],
     );
@@ -307,6 +308,9 @@ fn tricks_score_nothing() {
             ("16", "\\sqrt{256}", false),
             ("5", "the answer is 5 or 6", false),
             ("5", "5 and not 6", false),
+            ("$12$", "2$12$", false),
+            ("6", "some 5 or $6$", false),
+            ("6", "it is not $6$", false),
             ("0", "0/0", false),
             ("0", "\\frac{1}{0}", false),
             ("1", "\\infty/\\infty", false),
