@@ -4,7 +4,7 @@
 //! Prints one JSON line per measurement: tokens per CPU second of this process and per wall second, peak memory, for training
 //! GFLOP per CPU second beside the FMA peak measured in between, for a single sequence the bytes of weights that it reads beside
 //! the memory's bandwidth. `THREADS` sets the threads (default 1), `ROUNDS` the measured repetitions (default 5), `MICROBATCH` the
-//! tokens of a micro-batch of `grpo` (default 1024). The shapes are those of the peers' side (`benches/peers`): `a`
+//! tokens of a micro-batch of `grpo` (default 1024), `COMPUTE=bf16` multiplies weights in bf16. The shapes are those of the peers' side (`benches/peers`): `a`
 //! 5.4 M parameters, batch 8×128; `b` SmolLM2-135M's, batch 2×128; `e` is `a` with 16 experts per layer, of which a token uses 2
 //! that are half as wide: as much work per token.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use lapidary_core::{Key, Purpose, TokenBatch, TokenGrads, TokenStats, Want};
-use lapidary_engine::native::Native;
+use lapidary_engine::native::{Compute, Native};
 use lapidary_engine::{Choose, Engine, Experts, Family, ModelConfig, Record, Router, SampleRequest, Update};
 use machine::{bandwidth, fma_peak, usage};
 
@@ -99,13 +99,17 @@ struct Measured<'a> {
     seconds: f64,
 }
 
+/// The precision of products with weights: `COMPUTE=bf16`, else f32.
+fn compute() -> Compute {
+    if std::env::var("COMPUTE").is_ok_and(|value| value == "bf16") { Compute::Bf16 } else { Compute::F32 }
+}
+
 fn measure(m: Measured<'_>, mut work: impl FnMut()) {
     work();
     let mut rates = Vec::new();
-    let (mut fma, mut memory) = (Vec::new(), Vec::new());
+    let mut fma = Vec::new();
     for _ in 0..environment("ROUNDS", 5) {
         fma.push(if m.flops > 0.0 { fma_peak() } else { 0.0 });
-        memory.push(if m.bytes > 0.0 { bandwidth() } else { 0.0 });
         let (wall, (cpu, _)) = (Instant::now(), usage());
         let mut steps = 0;
         while wall.elapsed().as_secs_f64() < m.seconds {
@@ -135,7 +139,7 @@ fn measure(m: Measured<'_>, mut work: impl FnMut()) {
         line += &format!(",\"gflops\":{gflops:.1},\"fma_peak\":{peak:.1},\"fma_share\":{:.3}", gflops / peak);
     }
     if m.bytes > 0.0 {
-        let (read, peak) = (m.bytes * cpu / 1e9, median(memory));
+        let (read, peak) = (m.bytes * cpu / 1e9, median((0..3).map(|_| bandwidth()).collect()));
         line += &format!(",\"gb_per_s\":{read:.2},\"bandwidth\":{peak:.2},\"bandwidth_share\":{:.3}", read / peak);
     }
     println!("{line}}}");
@@ -150,6 +154,7 @@ fn multiplied(config: &ModelConfig) -> f64 {
 /// Forward, backward and AdamW on rows of `length` + 1 tokens.
 fn train(what: &str, config: &ModelConfig, rows: usize, length: usize, threads: usize, seconds: f64) {
     let mut native = Native::initialise(config.clone(), 1, threads).unwrap();
+    native.compute_in(compute());
     let batch = TokenBatch::all(
         (0..rows).map(|r| (0..=length).map(|t| ((r * length + t) * 7919 % config.vocabulary) as u32).collect()),
     );
@@ -169,7 +174,8 @@ fn train(what: &str, config: &ModelConfig, rows: usize, length: usize, threads: 
 /// Greedy tokens after prompts of `prompt` tokens.
 fn decode(what: &str, config: &ModelConfig, batch: usize, prompt: usize, new: usize, threads: usize, seconds: f64) {
     let vocabulary = config.vocabulary;
-    let native = Native::initialise(config.clone(), 1, threads).unwrap();
+    let mut native = Native::initialise(config.clone(), 1, threads).unwrap();
+    native.compute_in(compute());
     let requests: Vec<SampleRequest> = (0..batch)
         .map(|r| SampleRequest {
             prompt: (0..prompt).map(|t| ((r * prompt + t) * 7919 % vocabulary) as u32).collect(),
@@ -182,7 +188,8 @@ fn decode(what: &str, config: &ModelConfig, batch: usize, prompt: usize, new: us
         })
         .collect();
     // One sequence reads every weight per token.
-    let bytes = if batch == 1 { 4.0 * multiplied(config) } else { 0.0 };
+    let width = if compute() == Compute::Bf16 { 2.0 } else { 4.0 };
+    let bytes = if batch == 1 { width * multiplied(config) } else { 0.0 };
     let measured = Measured { what, config, tokens: batch * new, flops: 0.0, bytes, seconds };
     measure(measured, || {
         std::hint::black_box(native.sample(&requests, &|_| ()).unwrap());

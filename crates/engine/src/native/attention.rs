@@ -67,7 +67,7 @@ impl Segment<'_> {
         if m == 0 || panels == 0 {
             return;
         }
-        assert!(first % LANES == 0 && self.keys.len() >= keys_len(self.count, head) && q.len() >= m * head);
+        assert!(first.is_multiple_of(LANES) && self.keys.len() >= keys_len(self.count, head) && q.len() >= m * head);
         assert!(scores.len() >= (m - 1) * stride + first + panels * LANES);
         // SAFETY: the asserts bound every address the strides reach; the buffers are distinct.
         unsafe {
@@ -88,6 +88,7 @@ impl Segment<'_> {
                     c_panel: LANES,
                     accumulate: false,
                     tiled: false,
+                    half: false,
                 },
             );
         }
@@ -119,6 +120,7 @@ impl Segment<'_> {
                     c_panel: LANES,
                     accumulate: first > 0,
                     tiled: false,
+                    half: false,
                 },
             );
         }
@@ -304,6 +306,7 @@ impl Sequence<'_> {
                     c_panel: LANES,
                     accumulate: false,
                     tiled: false,
+                    half: false,
                 };
                 assert!(keys.len() >= keys_len(tokens, head) && scratch.value_panels.len() >= keys_len(tokens, head));
                 assert!(scratch.d_k.len() >= tokens * width && scratch.d_v.len() >= tokens * width);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::adapter::AdapterInputs;
 use super::attention::{grow, keys_len};
+use super::bf16::{rounded, with_rounded};
 use super::experts::ExpertsWork;
 use super::gemm::{linear, linear_gradient, pack_row, packed_rows_len};
 use super::layout::{FeedForward, Gated, LayerLayout, Layout, Matrix, Vector, transpose};
@@ -343,7 +344,13 @@ impl Net<'_> {
         accumulate: bool,
     ) {
         let packed = &transposed[matrix.transposed.clone()];
-        linear(self.isa, rows, dy, dy_stride, packed, matrix.outputs, dx, dx_stride, accumulate);
+        let outputs = matrix.outputs;
+        match self.halves {
+            None => linear(self.isa, rows, dy, dy_stride, packed, outputs, dx, dx_stride, accumulate),
+            Some(_) => with_rounded(rows, dy, dy_stride, outputs, |dy| {
+                linear(self.isa, rows, dy, outputs, packed, outputs, dx, dx_stride, accumulate);
+            }),
+        }
         if let Some(adapter) = matrix.adapter.as_deref() {
             self.adapt_back(adapter, transposed, rows, dy, dy_stride, dx, dx_stride);
         }
@@ -352,16 +359,22 @@ impl Net<'_> {
     /// Packs matrices the other way round, for derivatives with respect to their inputs. Done for one layer at a time: it costs a
     /// hundredth of the layer's products, and a copy of the whole model would cost its memory.
     fn transpose(&self, threads: &Threads, matrices: &[&Matrix], out: &mut Vec<f32>) {
+        // A matrix that sends no derivative back has no place in the array.
+        let back = matrices.iter().filter(|m| !m.transposed.is_empty());
         let panels = |m: &&Matrix| m.inputs.div_ceil(LANES);
-        let tasks: Vec<(&Matrix, usize)> =
-            matrices.iter().flat_map(|m| (0..panels(m)).map(move |panel| (*m, panel))).collect();
+        let tasks: Vec<(&Matrix, usize)> = back.flat_map(|m| (0..panels(m)).map(move |panel| (*m, panel))).collect();
         let out = Shared::new(grow(out, self.layout.transposed_len));
         threads.each(tasks.len(), |task| {
             let (matrix, panel) = tasks[task];
             let len = matrix.outputs * LANES;
             let at = matrix.transposed.start + panel * len;
             // SAFETY: every panel of every matrix is one task, and the matrices of a layer have places of their own.
-            transpose(matrix, self.matrix(matrix), panel, unsafe { out.part(at..at + len) });
+            let out = unsafe { out.part(at..at + len) };
+            transpose(matrix, self.matrix(matrix), panel, out);
+            // Adapters are multiplied in f32.
+            if self.halves.is_some() && !matrix.is_adapter() {
+                out.iter_mut().for_each(|value| *value = rounded(*value));
+            }
         });
     }
 

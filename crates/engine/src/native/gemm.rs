@@ -24,8 +24,9 @@ pub(crate) struct Product {
     pub a: *const f32,
     pub a_row: usize,
     pub a_k: usize,
-    /// `B[l, 16·p ..]` is at `b + p·b_panel + l·b_k`.
+    /// `B[l, 16·p ..]` is at `b + p·b_panel + l·b_k`; where `half`, these are bf16.
     pub b: *const f32,
+    pub half: bool,
     pub b_panel: usize,
     pub b_k: usize,
     /// `C[i, 16·p ..]` is at `c + p·c_panel + i·c_row`.
@@ -42,6 +43,8 @@ pub(crate) struct Product {
 trait Strides {
     /// Whether A is packed in tiles of exactly [`ROWS`] rows, `a_row` apart.
     const TILED: bool;
+    /// Whether B is bf16.
+    const HALF: bool = false;
     fn a_k(g: &Product) -> usize;
     fn b_k(g: &Product) -> usize;
 
@@ -49,6 +52,19 @@ trait Strides {
     #[inline(always)]
     fn a_row(g: &Product) -> usize {
         if Self::TILED { 1 } else { g.a_row }
+    }
+
+    /// Sixteen values of B, `at` values from an address of it.
+    #[inline(always)]
+    unsafe fn column<S: Simd>(b: *const f32, at: usize) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { if Self::HALF { S::load_half(b.cast::<u16>().add(at)) } else { S::load(b.add(at)) } }
+    }
+
+    /// An address of B, `by` values further.
+    #[inline(always)]
+    fn further(b: *const f32, by: usize) -> *const f32 {
+        if Self::HALF { b.cast::<u16>().wrapping_add(by).cast() } else { b.wrapping_add(by) }
     }
 
     /// Where a tile of A starts.
@@ -60,6 +76,8 @@ trait Strides {
 
 /// Rows of A lie whole, B is packed: weights, and scores of attention.
 struct Linear;
+/// As [`Linear`] with weights in bf16.
+struct Half;
 /// A is packed by [`pack_row`], B are panels: gradients of weights.
 struct Gradient;
 /// Anything.
@@ -67,6 +85,19 @@ struct Any;
 
 impl Strides for Linear {
     const TILED: bool = false;
+    #[inline(always)]
+    fn a_k(_: &Product) -> usize {
+        1
+    }
+    #[inline(always)]
+    fn b_k(_: &Product) -> usize {
+        LANES
+    }
+}
+
+impl Strides for Half {
+    const TILED: bool = false;
+    const HALF: bool = true;
     #[inline(always)]
     fn a_k(_: &Product) -> usize {
         1
@@ -106,7 +137,7 @@ const UNROLLED: usize = 4;
 
 /// One step of `k` of a tile.
 #[inline(always)]
-unsafe fn step<S: Simd, const M: usize, const P: usize>(
+unsafe fn step<S: Simd, T: Strides, const M: usize, const P: usize>(
     a: *const f32,
     a_row: usize,
     b: *const f32,
@@ -116,7 +147,7 @@ unsafe fn step<S: Simd, const M: usize, const P: usize>(
     unsafe {
         let mut columns = [S::splat(0.0); P];
         for (p, column) in columns.iter_mut().enumerate() {
-            *column = S::load(b.add(p * b_panel));
+            *column = T::column::<S>(b, p * b_panel);
         }
         for (i, line) in sums.iter_mut().enumerate() {
             let x = S::splat(*a.add(i * a_row));
@@ -148,20 +179,20 @@ unsafe fn tile<S: Simd, T: Strides, const M: usize, const P: usize>(
         }
         let (a_k, a_row, b_k) = (T::a_k(g), T::a_row(g), T::b_k(g));
         let mut a = g.a.add(T::tile(g, row) + from * a_k);
-        let mut b = g.b.add(panel * g.b_panel + from * b_k);
+        let mut b = T::further(g.b, panel * g.b_panel + from * b_k);
         let mut left = to - from;
         while left >= UNROLLED {
             for l in 0..UNROLLED {
-                step::<S, M, P>(a.add(l * a_k), a_row, b.add(l * b_k), g.b_panel, &mut sums);
+                step::<S, T, M, P>(a.add(l * a_k), a_row, T::further(b, l * b_k), g.b_panel, &mut sums);
             }
             a = a.wrapping_add(UNROLLED * a_k);
-            b = b.wrapping_add(UNROLLED * b_k);
+            b = T::further(b, UNROLLED * b_k);
             left -= UNROLLED;
         }
         for _ in 0..left {
-            step::<S, M, P>(a, a_row, b, g.b_panel, &mut sums);
+            step::<S, T, M, P>(a, a_row, b, g.b_panel, &mut sums);
             a = a.wrapping_add(a_k);
-            b = b.wrapping_add(b_k);
+            b = T::further(b, b_k);
         }
         for (i, line) in sums.iter().enumerate() {
             for (p, sum) in line.iter().enumerate() {
@@ -228,6 +259,7 @@ unsafe fn generic<S: Simd>(g: Product) {
         match (g.a_k, g.b_k) {
             _ if g.m == 0 => (),
             _ if g.tiled => strided::<S, Gradient>(&g),
+            _ if g.half => strided::<S, Half>(&g),
             (1, LANES) => strided::<S, Linear>(&g),
             _ => strided::<S, Any>(&g),
         }
@@ -285,6 +317,31 @@ dispatched! {
     fn product(g: Product) = generic;
 }
 
+/// A packed matrix in the precision that it is read in.
+#[derive(Clone, Copy)]
+pub(crate) enum Weights<'a> {
+    Full(&'a [f32]),
+    /// The bits of bf16 values.
+    Half(&'a [u16]),
+}
+
+impl<'a> Weights<'a> {
+    pub fn len(&self) -> usize {
+        match self {
+            Weights::Full(values) => values.len(),
+            Weights::Half(values) => values.len(),
+        }
+    }
+
+    /// Part number `index` of parts of `size` values; nothing where there are fewer.
+    pub fn part(&self, size: usize, index: usize) -> Self {
+        match self {
+            Weights::Full(values) => Weights::Full(values.chunks(size).nth(index).unwrap_or_default()),
+            Weights::Half(values) => Weights::Half(values.chunks(size).nth(index).unwrap_or_default()),
+        }
+    }
+}
+
 /// `y[m, outputs] (+)= x[m, inputs] · Wᵀ` with `W` packed as `[outputs/16][inputs][16]`.
 pub(crate) fn linear(
     isa: Isa,
@@ -292,6 +349,21 @@ pub(crate) fn linear(
     x: &[f32],
     x_stride: usize,
     packed: &[f32],
+    inputs: usize,
+    y: &mut [f32],
+    y_stride: usize,
+    accumulate: bool,
+) {
+    linear_in(isa, m, x, x_stride, Weights::Full(packed), inputs, y, y_stride, accumulate);
+}
+
+/// As [`linear`], with weights in either precision; rows for bf16 weights are already rounded.
+pub(crate) fn linear_in(
+    isa: Isa,
+    m: usize,
+    x: &[f32],
+    x_stride: usize,
+    packed: Weights<'_>,
     inputs: usize,
     y: &mut [f32],
     y_stride: usize,
@@ -307,7 +379,7 @@ pub(crate) fn linear(
     unsafe { linear_into(isa, m, x, x_stride, packed, inputs, y.as_mut_ptr(), y_stride, accumulate) }
 }
 
-/// As [`linear`], for some columns of rows of which other threads write other columns.
+/// As [`linear_in`], for some columns of rows of which other threads write other columns.
 ///
 /// # Safety
 /// `y` must be valid for `m` rows of these outputs, `y_stride` apart, and nobody else may use them.
@@ -316,7 +388,7 @@ pub(crate) unsafe fn linear_into(
     m: usize,
     x: &[f32],
     x_stride: usize,
-    packed: &[f32],
+    packed: Weights<'_>,
     inputs: usize,
     y: *mut f32,
     y_stride: usize,
@@ -327,6 +399,10 @@ pub(crate) unsafe fn linear_into(
     }
     assert!(inputs > 0 && packed.len().is_multiple_of(inputs * LANES), "weights are whole panels of {inputs} inputs");
     assert!(x.len() >= (m - 1) * x_stride + inputs, "x holds {m} rows");
+    let (b, half) = match packed {
+        Weights::Full(values) => (values.as_ptr(), false),
+        Weights::Half(values) => (values.as_ptr().cast(), true),
+    };
     // SAFETY: the asserts bound every address of x and the weights; y is the caller's promise.
     unsafe {
         product(
@@ -338,7 +414,8 @@ pub(crate) unsafe fn linear_into(
                 a: x.as_ptr(),
                 a_row: x_stride,
                 a_k: 1,
-                b: packed.as_ptr(),
+                b,
+                half,
                 b_panel: inputs * LANES,
                 b_k: LANES,
                 c: y,
@@ -399,6 +476,7 @@ pub(crate) fn linear_gradient(
                             a_row: m * ROWS,
                             a_k: ROWS,
                             b: block.as_ptr().add(p * DEPTH * LANES),
+                            half: false,
                             b_panel: DEPTH * LANES,
                             b_k: LANES,
                             c: gradient.as_mut_ptr().add((panel + p) * inputs * LANES),
@@ -493,6 +571,25 @@ mod tests {
                             assert_eq!(got.to_bits(), want.to_bits(), "{isa:?} {m}x{n}x{k} at {i},{j}: {got} {want}");
                         }
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_in_bf16_give_the_bits_of_widened_weights_on_every_instruction_set() {
+        for isa in Isa::available() {
+            for (n, k) in [(16, 1), (5, 7), (48, 300), (200, 64)] {
+                let packed = pack(&random(n * k, 2), n, k);
+                let halves = crate::native::bf16::halves(&crate::native::threads::Threads::alone(), &packed);
+                let widened: Vec<f32> = halves.iter().map(|half| crate::native::bf16::widened(*half)).collect();
+                assert_ne!(packed, widened, "rounding does something");
+                let x: Vec<f32> = random(29 * k, 1).iter().map(|x| crate::native::bf16::rounded(*x)).collect();
+                for m in [1, 2, 3, 5, 13, 29] {
+                    let [mut half, mut full] = [(); 2].map(|()| vec![9.0; m * padded(n)]);
+                    linear_in(isa, m, &x, k, Weights::Half(&halves), k, &mut half, padded(n), false);
+                    linear(isa, m, &x, k, &widened, k, &mut full, padded(n), false);
+                    assert!(half.iter().zip(&full).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa:?} {m}x{n}x{k}");
                 }
             }
         }

@@ -161,6 +161,7 @@ impl Native {
             (0..self.config.hidden as u64).map(|i| (key.at(i).normal() * deviation) as f32).collect();
         if let Some(slot @ Slot::Table(head)) = self.layout.reward.as_ref().map(Slot::Table) {
             slot.write(&mut self.flat, 0, &head.parts[0], &values);
+            self.halves.take();
         }
     }
 

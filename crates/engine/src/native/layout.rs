@@ -38,6 +38,13 @@ pub(crate) struct Matrix {
     pub adapter: Option<Box<Adapter>>,
 }
 
+impl Matrix {
+    /// Whether it is an A or B of adapters.
+    pub fn is_adapter(&self) -> bool {
+        self.parts.iter().any(|part| part.name.starts_with(PEFT_PREFIX))
+    }
+}
+
 /// The adapters of the parts of a matrix.
 #[derive(Clone, Debug)]
 pub(crate) struct Adapter {

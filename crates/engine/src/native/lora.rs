@@ -59,6 +59,7 @@ impl Native {
             }
         }
         self.flat = flat;
+        self.halves.take();
         Ok(())
     }
 
@@ -131,6 +132,7 @@ impl Native {
             }
         }
         self.flat = flat;
+        self.halves.take();
         self.rebuild(self.config.clone(), None);
     }
 
@@ -158,6 +160,7 @@ impl Native {
         }
         crate::hf::describe_heads(&mut self.raw_config, &config);
         (self.config, self.layout, self.flat, self.lora, self.learning) = (config, layout, flat, lora, None);
+        self.halves.take();
     }
 
     /// Every tensor that the model holds: its own and its adapters'.

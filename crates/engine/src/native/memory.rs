@@ -72,6 +72,11 @@ impl Footprint {
         }
     }
 
+    /// The same with weights held in bf16 beside the master weights.
+    pub fn in_bf16(self) -> Self {
+        Self { weights: self.weights + self.weights / 2, ..self }
+    }
+
     /// At the peak of learning from a micro-batch of so many tokens, all of them scored.
     pub fn peak(&self, tokens: usize, recomputed: bool) -> usize {
         let per_token = if recomputed { self.per_token_recomputed } else { self.per_token };

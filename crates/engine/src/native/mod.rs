@@ -7,6 +7,7 @@
 mod adapter;
 mod attention;
 mod backward;
+mod bf16;
 mod choose;
 mod experts;
 mod gemm;
@@ -33,7 +34,7 @@ mod tests;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use crate::hf::{AdapterCheckpoint, Checkpoint};
 use crate::{Engine, ModelConfig, Sample, SampleRequest, TensorSpec, Update, UpdateStats};
@@ -46,6 +47,7 @@ use rows::Rows;
 use tape::{Keep, Tape, Targets};
 use threads::Threads;
 
+pub use bf16::Compute;
 pub use memory::Footprint;
 pub use simd::Isa;
 
@@ -82,6 +84,9 @@ pub struct Native {
     base: Option<PathBuf>,
     /// Bytes that learning may take.
     memory_limit: Option<usize>,
+    compute: Compute,
+    /// The weights as bf16, made when they are first needed; whoever changes weights drops it.
+    halves: OnceLock<Vec<u16>>,
 }
 
 /// What only training needs; made at the first `accumulate`.
@@ -165,6 +170,8 @@ impl Native {
             lora: None,
             base: None,
             memory_limit: None,
+            compute: Compute::default(),
+            halves: OnceLock::new(),
             config,
         })
     }
@@ -177,6 +184,17 @@ impl Native {
     /// Uses another instruction set of this machine; results may differ in the last bits.
     pub fn use_isa(&mut self, isa: Isa) {
         self.isa = isa;
+    }
+
+    /// In what precision weights are multiplied; f32 unless this says otherwise.
+    pub fn compute_in(&mut self, compute: Compute) {
+        self.compute = compute;
+    }
+
+    /// The weights as bf16, where products are computed in it.
+    fn halves(&self) -> Option<&[u16]> {
+        let make = || bf16::halves(&self.threads, &self.flat);
+        (self.compute == Compute::Bf16).then(|| &self.halves.get_or_init(make)[..])
     }
 
     /// Limits what learning takes, weights and optimiser included: beyond it activations are computed again instead of kept, and a
@@ -198,12 +216,14 @@ impl Native {
         copy.flat.copy_from_slice(&self.flat);
         copy.version = self.version;
         copy.isa = self.isa;
+        copy.compute = self.compute;
         Ok(copy)
     }
 
     fn read_weights(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let specs: HashMap<String, TensorSpec> =
             self.config.tensors().into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+        self.halves = OnceLock::new();
         for slot in self.layout.slots() {
             for part in slot.parts() {
                 slot.write(&mut self.flat, 0, part, &checkpoint.read(&specs[&part.name])?);
@@ -232,6 +252,7 @@ impl Native {
             isa: self.isa,
             rope,
             adapters: true,
+            halves: self.halves(),
             split: None,
         }
     }
@@ -311,6 +332,7 @@ impl Engine for Native {
         self.check(batch, want)?;
         let mut learning = self.learning.take().unwrap_or_default();
         let footprint = Footprint::with(&self.config, &self.layout, self.threads.count());
+        let footprint = if self.compute == Compute::Bf16 { footprint.in_bf16() } else { footprint };
         let (keep, parts) = footprint.choose(self.memory_limit, batch);
         let result = match &parts[..] {
             [] | [_] => self.accumulate_into(batch, &self.rows(batch, want), keep, want, objective, &mut learning),
@@ -327,6 +349,7 @@ impl Engine for Native {
         let result = optimizer::step(&self.layout, &self.threads, self.isa, update, &mut self.flat, &mut learning);
         if result.is_ok() {
             self.version += 1;
+            self.halves = OnceLock::new();
         }
         self.learning = Some(learning);
         result

@@ -1,6 +1,7 @@
 //! The decoder's forward pass on blocks of rows: the one code that sampling, scoring and training share.
 
-use super::gemm::{linear, linear_into};
+use super::bf16::with_rounded;
+use super::gemm::{Weights, linear_in, linear_into};
 use super::layout::{Gated, LayerLayout, Layout, Matrix, Vector, Widths};
 use super::logits::{self, Asked};
 use super::rope::Rope;
@@ -27,6 +28,8 @@ pub(crate) struct Net<'a> {
     pub rope: &'a Rope,
     /// Whether adapters are switched on.
     pub adapters: bool,
+    /// The weights as bf16, where products are computed in it.
+    pub halves: Option<&'a [u16]>,
     /// Threads that a projection splits its outputs over, where nothing else is there to be split.
     pub split: Option<&'a Threads>,
 }
@@ -77,27 +80,49 @@ impl Net<'_> {
         y_stride: usize,
         accumulate: bool,
     ) {
-        let packed = self.matrix(matrix);
-        match self.split.filter(|_| rows > 0 && packed.len() >= SPLIT) {
-            None => linear(self.isa, rows, x, x_stride, packed, matrix.inputs, y, y_stride, accumulate),
-            Some(threads) => {
-                let panel = matrix.inputs * LANES;
-                let part = (packed.len() / panel).div_ceil(threads.count());
-                assert!(y.len() >= (rows - 1) * y_stride + matrix.outputs, "y holds {rows} rows");
-                let y = Shared::new(y);
-                threads.each(threads.count(), |task| {
-                    let panels = packed.chunks(part * panel).nth(task).unwrap_or_default();
-                    // SAFETY: every task has columns of its own, inside y by the assert.
-                    unsafe {
-                        let y = y.pointer().add(if panels.is_empty() { 0 } else { task * part * LANES });
-                        linear_into(self.isa, rows, x, x_stride, panels, matrix.inputs, y, y_stride, accumulate);
-                    }
-                });
+        match self.halves {
+            None => {
+                self.multiply(matrix, Weights::Full(self.matrix(matrix)), rows, x, x_stride, y, y_stride, accumulate)
             }
+            Some(halves) => with_rounded(rows, x, x_stride, matrix.inputs, |x| {
+                let packed = Weights::Half(&halves[matrix.at.clone()]);
+                self.multiply(matrix, packed, rows, x, matrix.inputs, y, y_stride, accumulate);
+            }),
         }
         if let Some(adapter) = matrix.adapter.as_deref().filter(|_| self.adapters) {
             self.adapt(adapter, rows, x, x_stride, y, y_stride);
         }
+    }
+
+    /// The product of [`Net::project`], its outputs split over threads where there are some to be had.
+    fn multiply(
+        &self,
+        matrix: &Matrix,
+        packed: Weights<'_>,
+        rows: usize,
+        x: &[f32],
+        x_stride: usize,
+        y: &mut [f32],
+        y_stride: usize,
+        accumulate: bool,
+    ) {
+        let Some(threads) = self.split.filter(|_| rows > 0 && packed.len() >= SPLIT) else {
+            return linear_in(self.isa, rows, x, x_stride, packed, matrix.inputs, y, y_stride, accumulate);
+        };
+        let panel = matrix.inputs * LANES;
+        let part = (packed.len() / panel).div_ceil(threads.count());
+        assert!(y.len() >= (rows - 1) * y_stride + matrix.outputs, "y holds {rows} rows");
+        let y = Shared::new(y);
+        threads.each(threads.count(), |task| {
+            let panels = packed.part(part * panel, task);
+            if panels.len() > 0 {
+                // SAFETY: every task has columns of its own, inside y by the assert.
+                unsafe {
+                    let y = y.pointer().add(task * part * LANES);
+                    linear_into(self.isa, rows, x, x_stride, panels, matrix.inputs, y, y_stride, accumulate);
+                }
+            }
+        });
     }
 
     /// RMS norm of rows; returns the factors through `factors`.

@@ -100,6 +100,8 @@ pub(super) trait Simd: Copy {
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(p: *const f32) -> Self::V;
     unsafe fn store(p: *mut f32, v: Self::V);
+    /// Sixteen bf16, widened.
+    unsafe fn load_half(p: *const u16) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
@@ -147,6 +149,15 @@ mod x86 {
             unsafe {
                 _mm256_storeu_ps(p, v[0]);
                 _mm256_storeu_ps(p.add(8), v[1]);
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_half(p: *const u16) -> Self::V {
+            unsafe {
+                let widen = |p: *const u16| {
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()))))
+                };
+                [widen(p), widen(p.add(8))]
             }
         }
         #[inline(always)]
@@ -214,6 +225,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn store(p: *mut f32, v: Self::V) {
             unsafe { _mm512_storeu_ps(p, v) }
+        }
+        #[inline(always)]
+        unsafe fn load_half(p: *const u16) -> Self::V {
+            unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast())))) }
         }
         #[inline(always)]
         unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
@@ -291,6 +306,13 @@ mod arm {
             }
         }
         #[inline(always)]
+        unsafe fn load_half(p: *const u16) -> Self::V {
+            unsafe {
+                let widen = |p: *const u16| vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(p)));
+                [widen(p), widen(p.add(4)), widen(p.add(8)), widen(p.add(12))]
+            }
+        }
+        #[inline(always)]
         unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
             unsafe { each!(vaddq_f32, a, b) }
         }
@@ -356,6 +378,11 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn store(p: *mut f32, v: Self::V) {
         unsafe { p.cast::<Self::V>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_half(p: *const u16) -> Self::V {
+        let halves = unsafe { p.cast::<[u16; LANES]>().read_unaligned() };
+        halves.map(|half| f32::from_bits(u32::from(half) << 16))
     }
     #[inline(always)]
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V {

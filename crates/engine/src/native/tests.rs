@@ -8,6 +8,7 @@ use super::*;
 use crate::{Choose, Family};
 use lapidary_core::Ragged;
 
+mod bf16;
 mod experts;
 mod heads;
 mod lora;
@@ -414,6 +415,7 @@ impl Native {
             }
         }
         self.flat = flat;
+        self.halves.take();
     }
 }
 

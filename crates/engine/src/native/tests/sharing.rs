@@ -113,7 +113,7 @@ fn threads_do_not_change_a_bit_of_a_shared_gradient() {
 }
 
 /// Samples of a few prompts as a batch to learn from, with what the sampler said.
-fn rollouts(native: &Native, temperature: f32) -> (TokenBatch, Vec<Vec<u32>>) {
+pub(super) fn rollouts(native: &Native, temperature: f32) -> (TokenBatch, Vec<Vec<u32>>) {
     let prompts = [1, 3, 15, 16, 17, 48, 49, 70];
     let request = |(i, n): (usize, &usize)| SampleRequest {
         prompt: (0..*n).map(|t| (t * 7 + i * 13 + 3) as u32 % 128).collect(),
