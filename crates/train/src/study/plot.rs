@@ -33,6 +33,14 @@ pub(super) fn short(value: f64) -> String {
     }
 }
 
+/// At most `most` characters, the last an ellipsis where some are missing.
+fn shortened(text: &str, most: usize) -> String {
+    match text.chars().count() > most {
+        true => text.chars().take(most - 1).chain(['…']).collect(),
+        false => text.to_string(),
+    }
+}
+
 /// One row per claim: the paired difference with its interval, and the line that it must not cross. Every row has a scale of
 /// its own, because measures differ in unit.
 pub fn forest(study: &Study, findings: &Findings) -> String {
@@ -52,7 +60,7 @@ pub fn forest(study: &Study, findings: &Findings) -> String {
         let (zero, middle) = (x(0.0), top + 22.0);
         let (from, to, estimate) = (x(interval.low), x(interval.high), x(interval.estimate));
         let text = escape(&format!("{} against {}", claim.arm, claim.against.as_ref().unwrap_or(&study.baseline)));
-        let measure = escape(&study.measures[judged.difference.measure].title);
+        let measure = escape(&shortened(&study.measures[judged.difference.measure].title, 38));
         let numbers = format!("{} [{}, {}]", short(interval.estimate), short(interval.low), short(interval.high));
         let _ = write!(
             out,
