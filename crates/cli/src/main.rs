@@ -17,6 +17,8 @@ mod stop;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // the sandbox of programs starts this executable again as its launcher; there is one thread until here
+    lapidary_sandbox::launch_if_asked();
     panics::install();
     let arguments = match arguments::parse() {
         Ok(arguments) => arguments,

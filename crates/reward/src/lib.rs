@@ -16,6 +16,7 @@ mod answer;
 mod attempt;
 mod chain_sum;
 mod child;
+mod code;
 mod command;
 mod countdown;
 mod example;

@@ -33,6 +33,7 @@ static REWARDS: &[RewardInfo] = &[
     crate::format::INFO,
     crate::length::INFO,
     crate::command::INFO,
+    crate::code::INFO,
     crate::chain_sum::INFO,
     crate::countdown::INFO,
     crate::number_sorting::INFO,

@@ -7,7 +7,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{ask, control, run, sandbox, with_limits};
+use common::{ask, control, no_python, run, sandbox, with_limits};
 use lapidary_sandbox::{Heard, Layer, Limits};
 
 lapidary_sandbox::launcher_of_tests!();
@@ -19,6 +19,9 @@ const NOBODY_READS: i32 = -13;
 
 #[test]
 fn a_program_sees_nothing_of_the_machine() {
+    if no_python() {
+        return;
+    }
     let mut cell = sandbox().start().unwrap();
     println!("{}", cell.layers());
     let seen = ask(
@@ -39,6 +42,9 @@ fn a_program_sees_nothing_of_the_machine() {
 
 #[test]
 fn an_endless_loop_ends_when_its_time_is_up() {
+    if no_python() {
+        return;
+    }
     let limits = Limits { cpu_s: 1, wall: Duration::from_secs(20), ..Limits::default() };
     let mut cell = with_limits(limits).start().unwrap();
     let (heard, ending) = run(&mut cell, "while True: pass");
@@ -54,6 +60,9 @@ fn an_endless_loop_ends_when_its_time_is_up() {
 
 #[test]
 fn a_program_that_sleeps_is_ended_by_the_clock() {
+    if no_python() {
+        return;
+    }
     let limits = Limits { wall: Duration::from_millis(300), ..Limits::default() };
     let mut cell = with_limits(limits).start().unwrap();
     let started = Instant::now();
@@ -65,6 +74,9 @@ fn a_program_that_sleeps_is_ended_by_the_clock() {
 
 #[test]
 fn memory_is_bounded() {
+    if no_python() {
+        return;
+    }
     let bomb = "answer = len(bytearray(1 << 30))";
     let mut cell = sandbox().start().unwrap();
     assert_eq!(ask(&mut cell, bomb), "MemoryError: ");
@@ -85,6 +97,9 @@ fn memory_is_bounded() {
 
 #[test]
 fn no_new_process_and_few_threads() {
+    if no_python() {
+        return;
+    }
     let mut cell = sandbox().start().unwrap();
     let bomb = "import os\nanswer = 0\ntry:\n    while answer < 40:\n        if os.fork() == 0: os._exit(0)\n        answer += 1\nexcept OSError as error:\n    answer = 'stopped at %d: %d' % (answer, error.errno)";
     assert_eq!(ask(&mut cell, bomb), "stopped at 0: 1");
@@ -108,6 +123,9 @@ fn no_new_process_and_few_threads() {
 
 #[test]
 fn output_is_bounded() {
+    if no_python() {
+        return;
+    }
     let mut cell = sandbox().start().unwrap();
     let mut flood = cell.run(b"").unwrap();
     flood.say(b"import os\nwhile True: os.write(1, b'x' * 65536)");
@@ -190,6 +208,9 @@ fn reading(paths: &[String]) -> String {
 
 #[test]
 fn no_file_of_the_machine_can_be_read() {
+    if no_python() {
+        return;
+    }
     let paths = places();
     let mut outside_root = 0;
     let mut cell = sandbox().start().unwrap();
@@ -214,6 +235,9 @@ fn no_file_of_the_machine_can_be_read() {
 
 #[test]
 fn files_are_shut_away_twice() {
+    if no_python() {
+        return;
+    }
     let peek = "answer = open('/etc/passwd').read()[:4]";
     let root = control(peek);
     let without = |layers: &[Layer]| sandbox().without(layers).start().unwrap();
@@ -243,6 +267,9 @@ fn files_are_shut_away_twice() {
 
 #[test]
 fn the_network_is_shut_twice() {
+    if no_python() {
+        return;
+    }
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let call =
@@ -260,6 +287,9 @@ fn the_network_is_shut_twice() {
 
 #[test]
 fn processes_are_counted_even_without_the_filter() {
+    if no_python() {
+        return;
+    }
     let without = |layers: &[Layer]| sandbox().without(layers).start().unwrap();
     let mut cell = without(&[Layer::Seccomp, Layer::Program]);
     if !cell.layers().has(Layer::User) {
@@ -274,6 +304,9 @@ fn processes_are_counted_even_without_the_filter() {
 
 #[test]
 fn what_is_required_and_missing_is_refused() {
+    if no_python() {
+        return;
+    }
     let refused = sandbox().require(&[Layer::Net]).without(&[Layer::Net]).start().unwrap_err();
     assert_eq!(refused.code(), "W022");
     assert!(refused.to_string().contains("`net`"), "{refused}");
@@ -282,6 +315,9 @@ fn what_is_required_and_missing_is_refused() {
 
 #[test]
 fn nothing_is_left_when_a_cell_is_dropped() {
+    if no_python() {
+        return;
+    }
     let before = processes();
     for _ in 0..3 {
         let mut cell = sandbox().start().unwrap();

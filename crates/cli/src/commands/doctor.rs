@@ -6,6 +6,7 @@ use clap::Args;
 use lapidary_core::{Key, Kind, Problem, Purpose, Result, TokenBatch, Want};
 use lapidary_engine::native::{Isa, Native};
 use lapidary_engine::{Choose, Engine, Family, ModelConfig, SampleRequest};
+use lapidary_sandbox::{Interpreter, Limits, Sandbox};
 use serde_json::json;
 
 use crate::output::Output;
@@ -63,7 +64,22 @@ fn findings() -> Result<Vec<Finding>> {
             fine: free >= LEAST_DISK_BYTES,
         },
         agreement()?,
+        sandbox(),
     ])
+}
+
+/// Which layers stand around programs that `code` judges. Without Python, or without a sandbox, programs get no verdict: that is a
+/// finding, and no fault of the machine for other work.
+fn sandbox() -> Finding {
+    let cell = Interpreter::find("python3").and_then(|python| {
+        let version = python.version().to_string();
+        Ok((version, Sandbox::new(python, Limits::default(), "").start()?))
+    });
+    let found = match cell {
+        Ok((version, cell)) => format!("Python {version} behind {}", cell.layers()),
+        Err(problem) => format!("none: reward `code` gives no verdict here ({})", problem.message()),
+    };
+    Finding { what: "sandbox", found, fine: true }
 }
 
 /// Total and available memory where the system says so.
