@@ -33,7 +33,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// A verifier. Pure but for `command`: equal attempts give equal verdicts, on any thread and in any batch.
+/// A verifier. Pure but for `command` and the clock of `code`: equal attempts give equal verdicts, on any thread and in any batch.
 pub trait Reward: Send + Sync {
     /// The name it has in the registry.
     fn name(&self) -> &str;

@@ -31,7 +31,7 @@ fn all() -> Vec<(String, Value)> {
     for preset in ["hash", "boxed", "tags", "think"] {
         list.push(("format".to_string(), json!({"preset": preset})));
     }
-    for info in rewards().iter().filter(|info| info.name != "command") {
+    for info in rewards().iter().filter(|info| !["command", "code"].contains(&info.name)) {
         let options = if info.name == "length" { json!({"max": 10}) } else { json!({}) };
         list.push((info.name.to_string(), options));
     }
