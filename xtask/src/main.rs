@@ -1,5 +1,7 @@
-//! Checks of the house: `cargo run -p xtask -- arrows`, `cargo run -p xtask -- gain RUN`.
+//! Checks of the house: `cargo run -p xtask -- arrows`, `cargo run -p xtask -- gain RUN`, `cargo run -p xtask -- speed`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod speed;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +27,8 @@ fn main() -> ExitCode {
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["arrows"] => arrows(Path::new(".")),
         ["gain", run] => gain(Path::new(run)),
-        _ => Err("usage: xtask arrows | xtask gain RUN_DIRECTORY".into()),
+        ["speed"] => speed::write(Path::new(".")),
+        _ => Err("usage: xtask arrows | xtask gain RUN_DIRECTORY | xtask speed".into()),
     };
     match result {
         Ok(message) => {
