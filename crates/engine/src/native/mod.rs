@@ -2,7 +2,8 @@
 //!
 //! Weights live in one flat array, packed for the one matrix kernel (`gemm`); every sum runs in an order that depends on the
 //! data alone. Hence: sampler, scorer and trainer give the same bits for a token, whatever the batch, the threads, or the
-//! split between prompt and completion; and the accumulated gradient is the same bits however micro-batches are cut.
+//! split between prompt and completion; and the accumulated gradient is the same bits however micro-batches are cut
+//! between groups of rows that begin alike.
 
 mod adapter;
 mod attention;
