@@ -74,6 +74,27 @@ impl TokenBatch {
         groups
     }
 
+    /// Whole groups of rows in order, as many as fit `budget` tokens with a shared prompt counted once; a group larger than that
+    /// goes alone. Cut between groups, the gradient of a step is the same bits for any budget.
+    pub fn microbatches(&self, budget: usize) -> Vec<Range<usize>> {
+        let mut out: Vec<Range<usize>> = Vec::new();
+        let mut sum = 0;
+        for group in self.groups() {
+            let size = self.tokens_of(&group);
+            match out.last_mut() {
+                Some(last) if sum + size <= budget => {
+                    last.end = group.rows.end;
+                    sum += size;
+                }
+                _ => {
+                    out.push(group.rows);
+                    sum = size;
+                }
+            }
+        }
+        out
+    }
+
     /// How many tokens a group takes to compute.
     pub fn tokens_of(&self, group: &PromptGroup) -> usize {
         let own: usize = group.rows.clone().map(|row| self.tokens.len_of(row) - group.shared).sum();
@@ -187,6 +208,7 @@ pub struct TokenGrads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn batch(rows: &[(&[u32], usize)]) -> TokenBatch {
         let mut batch = TokenBatch::default();
@@ -240,5 +262,58 @@ mod tests {
         let groups = batch.groups();
         assert_eq!(groups.iter().map(|g| g.rows.len()).collect::<Vec<_>>(), [6, 6]);
         assert!(groups.iter().all(|g| batch.tokens_of(g) <= MAX_GROUP_TOKENS));
+    }
+
+    /// Rows of the given prompts and lengths; a prompt is 4 tokens.
+    fn rows(shapes: impl IntoIterator<Item = (u32, usize)>) -> TokenBatch {
+        let mut batch = TokenBatch::default();
+        for (prompt, length) in shapes {
+            let tokens: Vec<u32> = (0..length as u32).map(|t| if t < 4 { prompt } else { t }).collect();
+            batch.push(&tokens, &(0..length).map(|t| t >= 4).collect::<Vec<_>>(), 1.0);
+        }
+        batch
+    }
+
+    #[test]
+    fn a_row_above_the_budget_goes_alone() {
+        let lengths = [5, 5, 5, 19, 6, 7];
+        let batch = rows((1..).zip(lengths));
+        assert_eq!(batch.microbatches(13), [0..2, 2..3, 3..4, 4..6]);
+        assert!(rows([]).microbatches(6).is_empty());
+    }
+
+    #[test]
+    fn a_group_is_not_cut_and_its_prompt_counts_once() {
+        let batch = rows([(1, 6), (1, 6), (1, 6), (2, 6), (2, 6), (3, 6)]);
+        // 4 + 3·2 = 10 tokens, 4 + 2·2 = 8, and 6.
+        assert_eq!(batch.microbatches(9), [0..3, 3..5, 5..6]);
+        assert_eq!(batch.microbatches(18), [0..5, 5..6]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_is_in_one_microbatch_in_order(
+            shapes in prop::collection::vec((0u32..4, 5usize..20), 0..40),
+            budget in 1usize..50,
+        ) {
+            let batch = rows(shapes);
+            let packed = batch.microbatches(budget);
+            let all: Vec<usize> = packed.iter().cloned().flatten().collect();
+            prop_assert_eq!(all, (0..batch.tokens.rows()).collect::<Vec<_>>());
+            let groups = batch.groups();
+            let tokens = |range: &Range<usize>| -> (usize, usize) {
+                let inside = groups.iter().filter(|g| range.start <= g.rows.start && g.rows.end <= range.end);
+                (inside.clone().count(), inside.map(|g| batch.tokens_of(g)).sum())
+            };
+            for (at, range) in packed.iter().enumerate() {
+                let (count, sum) = tokens(range);
+                prop_assert!(sum <= budget || count == 1);
+                // None could have taken the next group too.
+                if let Some(next) = packed.get(at + 1) {
+                    let first = groups.iter().find(|g| g.rows.start == next.start).unwrap();
+                    prop_assert!(sum + batch.tokens_of(first) > budget);
+                }
+            }
+        }
     }
 }

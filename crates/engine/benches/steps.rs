@@ -329,6 +329,7 @@ fn adamw(learning_rate: f64) -> Update {
         weight_decay: 0.01,
         decay_all: true,
         max_grad_norm: Some(1.0),
+        optimizer: 0,
     }
 }
 

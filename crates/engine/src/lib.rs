@@ -103,6 +103,9 @@ pub struct Update {
     pub decay_all: bool,
     /// The gradient is scaled down to this global norm where it is larger; `None` leaves it.
     pub max_grad_norm: Option<f64>,
+    /// Which optimiser takes the step, from 0: each has moments and a step count of its own over the same weights, so that
+    /// two kinds of gradient need not share a scale (ReLIFT, arXiv 2506.07527). One that takes no step costs nothing.
+    pub optimizer: usize,
 }
 
 /// What an optimiser step did.
@@ -161,12 +164,12 @@ pub trait Engine {
     /// with adapters only these and its heads: `adapter_config.json` and `adapter_model.safetensors` as PEFT reads them.
     fn save_model(&self, directory: &Path) -> Result<()>;
 
-    /// Writes the optimiser's state into an existing directory.
+    /// Writes the state of every optimiser into an existing directory.
     fn save_optimizer(&self, directory: &Path) -> Result<()>;
 
     /// Reads back what [`Engine::save_model`] and [`Engine::save_optimizer`] wrote: afterwards the engine continues bit for bit.
     fn restore(&mut self, model_directory: &Path, optimizer_directory: &Path) -> Result<()>;
 
-    /// Forgets the optimiser's state (moments and step count of AdamW); weights and version stay.
+    /// Forgets the state of every optimiser (moments and step count of AdamW); weights and version stay.
     fn reset_optimizer(&mut self);
 }

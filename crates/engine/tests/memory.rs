@@ -79,6 +79,7 @@ fn peak_of_learning(rows: u32, limit: Option<usize>) -> usize {
         weight_decay: 0.0,
         decay_all: false,
         max_grad_norm: None,
+        optimizer: 0,
     };
     native.step(&update).unwrap();
     PEAK.load(Ordering::Relaxed) - start

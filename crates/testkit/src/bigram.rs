@@ -20,11 +20,17 @@ pub struct Bigram {
     /// `[vocabulary, vocabulary]`, then a value per previous token where there is a value head.
     weights: Vec<f32>,
     gradient: Vec<f64>,
-    first: Vec<f32>,
-    second: Vec<f32>,
+    /// By [`Update::optimizer`].
+    optimizers: Vec<Moments>,
+    version: u64,
+}
+
+/// What AdamW remembers between its steps.
+#[derive(Clone, Debug)]
+struct Moments {
+    both: [Vec<f32>; 2],
     /// Steps since the moments were zero.
     steps: u64,
-    version: u64,
 }
 
 impl Bigram {
@@ -59,9 +65,7 @@ impl Bigram {
             },
             weights: (0..size as u64).map(|i| (0.1 * key.at(i).normal()) as f32).collect(),
             gradient: vec![0.0; size],
-            first: vec![0.0; size],
-            second: vec![0.0; size],
-            steps: 0,
+            optimizers: Vec::new(),
             version: 0,
         }
     }
@@ -71,9 +75,8 @@ impl Bigram {
     pub fn with_value_head(mut self) -> Self {
         self.config.value_head = true;
         let size = self.config.vocabulary * (self.config.vocabulary + 1);
-        for array in [&mut self.weights, &mut self.first, &mut self.second] {
-            array.resize(size, 0.0);
-        }
+        self.weights.resize(size, 0.0);
+        self.optimizers.clear();
         self.gradient.resize(size, 0.0);
         self
     }
@@ -307,14 +310,20 @@ impl Engine for Bigram {
             return Err(Problem::new(Kind::Diverged, "N001", format!("the gradient of tensor `{WEIGHTS}` is {norm}")));
         }
         let scale = update.max_grad_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0));
-        self.steps += 1;
+        let size = self.weights.len();
+        if self.optimizers.len() <= update.optimizer {
+            self.optimizers
+                .resize(update.optimizer + 1, Moments { both: [vec![0.0; size], vec![0.0; size]], steps: 0 });
+        }
+        let Moments { both: [first, second], steps } = &mut self.optimizers[update.optimizer];
+        *steps += 1;
         self.version += 1;
-        let (c1, c2) = (1.0 - update.beta1.powi(self.steps as i32), 1.0 - update.beta2.powi(self.steps as i32));
+        let (c1, c2) = (1.0 - update.beta1.powi(*steps as i32), 1.0 - update.beta2.powi(*steps as i32));
         for i in 0..self.weights.len() {
             let g = self.gradient[i] * scale;
-            let m = update.beta1 * f64::from(self.first[i]) + (1.0 - update.beta1) * g;
-            let s = update.beta2 * f64::from(self.second[i]) + (1.0 - update.beta2) * g * g;
-            (self.first[i], self.second[i]) = (m as f32, s as f32);
+            let m = update.beta1 * f64::from(first[i]) + (1.0 - update.beta1) * g;
+            let s = update.beta2 * f64::from(second[i]) + (1.0 - update.beta2) * g * g;
+            (first[i], second[i]) = (m as f32, s as f32);
             let w = f64::from(self.weights[i]) * (1.0 - update.learning_rate * update.weight_decay);
             self.weights[i] = (w - update.learning_rate * (m / c1) / ((s / c2).sqrt() + update.epsilon)) as f32;
         }
@@ -349,29 +358,36 @@ impl Engine for Bigram {
 
     fn save_optimizer(&self, directory: &Path) -> Result<()> {
         let v = self.config.vocabulary;
-        let note = format!("{} {}", self.steps, self.version);
-        let tensors: [(&str, &[f32]); 2] = [("first", &self.first), ("second", &self.second)];
-        write(&directory.join(OPTIMIZER_FILE), vec![self.first.len() / v, v], &tensors, &note)
+        let moments = self.optimizers.iter().flat_map(|optimizer| optimizer.both.iter().map(Vec::as_slice));
+        let names: Vec<String> = (0..2 * self.optimizers.len()).map(|at| at.to_string()).collect();
+        let tensors: Vec<(&str, &[f32])> = names.iter().map(String::as_str).zip(moments).collect();
+        let steps: Vec<String> = self.optimizers.iter().map(|optimizer| format!(" {}", optimizer.steps)).collect();
+        let note = format!("{}{}", self.version, steps.concat());
+        write(&directory.join(OPTIMIZER_FILE), vec![self.weights.len() / v, v], &tensors, &note)
     }
 
     fn restore(&mut self, model_directory: &Path, optimizer_directory: &Path) -> Result<()> {
         let (model, optimizer) = (model_directory.join(MODEL_FILE), optimizer_directory.join(OPTIMIZER_FILE));
         self.weights = tensor(&model, &read(&model)?, WEIGHTS)?;
         let file = read(&optimizer)?;
-        self.first = tensor(&optimizer, &file, "first")?;
-        self.second = tensor(&optimizer, &file, "second")?;
         let (_, header) = SafeTensors::read_metadata(&file).expect("just read");
         let note = header.metadata().as_ref().and_then(|notes| notes.get("note").cloned()).unwrap_or_default();
         let numbers: Vec<u64> = note.split(' ').filter_map(|number| number.parse().ok()).collect();
-        (self.steps, self.version) = (numbers[0], numbers[1]);
+        self.version = numbers[0];
+        self.optimizers = numbers[1..]
+            .iter()
+            .enumerate()
+            .map(|(at, &steps)| {
+                let moment = |at: usize| tensor(&optimizer, &file, &at.to_string());
+                Ok(Moments { both: [moment(2 * at)?, moment(2 * at + 1)?], steps })
+            })
+            .collect::<Result<_>>()?;
         self.clear_gradient();
         Ok(())
     }
 
     fn reset_optimizer(&mut self) {
-        self.first.fill(0.0);
-        self.second.fill(0.0);
-        self.steps = 0;
+        self.optimizers.clear();
     }
 }
 

@@ -8,7 +8,6 @@ use lapidary_algo::KlPlace;
 use lapidary_core::{Ragged, Result, TokenBatch, TokenStats, Want};
 
 use crate::bench::Bench;
-use crate::learn::microbatches;
 use crate::recipe::{Rl, RoutingReplay};
 use crate::rows::Rows;
 
@@ -51,7 +50,7 @@ pub(crate) fn in_microbatches(
     mut score: impl FnMut(&TokenBatch) -> Result<TokenStats>,
 ) -> Result<TokenStats> {
     let mut all = TokenStats::default();
-    for range in microbatches(&rows.tokens, budget) {
+    for range in rows.tokens.microbatches(budget) {
         let stats = score(&rows.tokens.select(&range.collect::<Vec<_>>()))?;
         append(&mut all.logp, &stats.logp);
         append(&mut all.entropy, &stats.entropy);

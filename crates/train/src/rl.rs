@@ -13,7 +13,7 @@ use crate::bench::Bench;
 use crate::curriculum::{Measuring, Pool};
 use crate::draw::{Drawing, Step, sampling_of};
 use crate::health::{Limits, Vitals};
-use crate::learn::{Learned, Lesson, learn, update_of};
+use crate::learn::{Learned, Lesson, Part, learn, update_of};
 use crate::look::look;
 use crate::prompts::{Prompts, Tasks};
 use crate::recipe::{RewardChoice, Rl, RoutingReplay};
@@ -186,13 +186,13 @@ impl<'r> RlWork<'r> {
             state.tokens += rows.mask.values() as u64;
             let objective = self.rl.objective.at(&state.method);
             let lesson = Lesson {
-                objective: &objective,
+                parts: vec![Part::of(&rows, &objective)],
                 tokens_per_microbatch: training.tokens_per_microbatch,
                 max_new_tokens: self.rl.max_new_tokens,
                 update: update_of(training, learning_rate),
             };
-            if let Some(Learned { loss, update, routing_changed }) = learn(bench, &rows, &lesson, &progress)? {
-                merged.add(loss.finish());
+            if let Some(Learned { losses, update, routing_changed }) = learn(bench, &lesson, &progress)? {
+                merged.add(losses[0].finish());
                 merged.add(vec![("grad_norm", update.grad_norm), ("weight_norm", update.weight_norm)]);
                 merged.add(routing_changed.map(|share| ("routing/changed", share)).into_iter().collect());
                 state.method.updated();

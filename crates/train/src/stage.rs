@@ -3,7 +3,7 @@
 use lapidary_core::{Item, Kind, Problem, Result};
 
 use crate::bench::Bench;
-use crate::learn::{Learned, Lesson, learn, update_of};
+use crate::learn::{Learned, Lesson, Part, learn, update_of};
 use crate::prompts::{Prompts, Tasks, check_length};
 use crate::recipe::{Sft, Stage};
 use crate::reference::Reference;
@@ -67,24 +67,24 @@ impl Work for SftWork<'_> {
             rows.names.push(item.id);
         }
         let learning_rate = training.learning_rate_at(state.stage_step, training.steps);
+        if let Some(reference) = &self.reference {
+            reference.look_back(bench, &mut rows, training.tokens_per_microbatch)?;
+        }
         let lesson = Lesson {
-            objective: &self.sft.objective,
+            parts: vec![Part::of(&rows, &self.sft.objective)],
             tokens_per_microbatch: training.tokens_per_microbatch,
             max_new_tokens: context,
             update: update_of(training, learning_rate),
         };
-        if let Some(reference) = &self.reference {
-            reference.look_back(bench, &mut rows, training.tokens_per_microbatch)?;
-        }
         let tokens = rows.mask.values() as u64;
         state.tokens += tokens;
         let progress = bench.ear.progress(Phase::Learn, rows.mask.rows() as u64);
         let stopwatch = bench.stopwatch;
-        let learned = stopwatch.time(Phase::Learn, || learn(bench, &rows, &lesson, &progress))?;
-        let Some(Learned { loss, update, .. }) = learned else {
+        let learned = stopwatch.time(Phase::Learn, || learn(bench, &lesson, &progress))?;
+        let Some(Learned { losses, update, .. }) = learned else {
             return Err(Problem::new(Kind::Data, "D044", "the demonstrations of this step hold no token to learn"));
         };
-        let mut metrics = named(loss.finish());
+        let mut metrics = named(losses[0].finish());
         metrics.retain(|(name, _)| name != "policy_loss");
         metrics.push(("grad_norm".into(), update.grad_norm));
         metrics.push(("weight_norm".into(), update.weight_norm));

@@ -111,28 +111,8 @@ impl Footprint {
             false => (Keep::Inputs, self.per_token_recomputed),
         };
         let room = limit.unwrap_or(usize::MAX).saturating_sub(self.fixed()) / (per_token + self.per_target).max(1);
-        (keep, parts(batch, room))
+        (keep, batch.microbatches(room))
     }
-}
-
-/// Rows in order, whole groups, each part with at most `room` tokens or a single group.
-pub(crate) fn parts(batch: &TokenBatch, room: usize) -> Vec<Range<usize>> {
-    let mut out: Vec<Range<usize>> = Vec::new();
-    let mut sum = 0;
-    for group in batch.groups() {
-        let size = batch.tokens_of(&group);
-        match out.last_mut() {
-            Some(last) if sum + size <= room => {
-                last.end = group.rows.end;
-                sum += size;
-            }
-            _ => {
-                out.push(group.rows);
-                sum = size;
-            }
-        }
-    }
-    out
 }
 
 /// Values of a token that a layer keeps.

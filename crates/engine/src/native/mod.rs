@@ -94,13 +94,20 @@ pub struct Native {
 #[derive(Default)]
 struct Learning {
     gradient: Gradient,
-    /// First and second moments of AdamW.
-    moments: [Vec<f32>; 2],
-    /// Optimiser steps since the moments were zero.
-    steps: u64,
+    /// What AdamW remembers, by [`Update::optimizer`]; those that never took a step are empty.
+    optimizers: Vec<Moments>,
     tape: Tape,
     work: Work,
     logits: Vec<f32>,
+}
+
+/// What AdamW remembers between its steps.
+#[derive(Clone, Default)]
+struct Moments {
+    /// First and second moments.
+    both: [Vec<f32>; 2],
+    /// Steps since the moments were zero.
+    steps: u64,
 }
 
 impl Native {
@@ -396,8 +403,7 @@ impl Engine for Native {
 
     fn reset_optimizer(&mut self) {
         if let Some(learning) = &mut self.learning {
-            learning.moments.iter_mut().for_each(|m| m.fill(0.0));
-            learning.steps = 0;
+            learning.optimizers.clear();
         }
     }
 }
@@ -427,7 +433,7 @@ impl Native {
     fn score_with(&self, batch: &TokenBatch, want: Want, adapters: bool) -> Result<TokenStats> {
         self.check(batch, want)?;
         let mut tape = self.scoring.lock().unwrap_or_else(PoisonError::into_inner);
-        match &memory::parts(batch, SCORED_TOGETHER)[..] {
+        match &batch.microbatches(SCORED_TOGETHER)[..] {
             [] | [_] => Ok(self.score_part(batch, want, adapters, &mut tape)),
             parts => {
                 let of_part = |part: &Range<usize>| {
@@ -518,9 +524,16 @@ impl Native {
 impl Learning {
     /// Makes the arrays that training needs.
     fn prepare(&mut self, layout: &Layout) {
-        let [first, second] = &mut self.moments;
-        for array in [&mut self.gradient.flat, first, second] {
-            array.resize(layout.learned.len(), 0.0);
+        self.gradient.flat.resize(layout.learned.len(), 0.0);
+    }
+
+    /// The optimiser's state of that number, made where it is new.
+    fn optimizer(&mut self, number: usize, layout: &Layout) -> &mut Moments {
+        if self.optimizers.len() <= number {
+            self.optimizers.resize_with(number + 1, Moments::default);
         }
+        let moments = &mut self.optimizers[number];
+        moments.both.iter_mut().for_each(|array| array.resize(layout.learned.len(), 0.0));
+        moments
     }
 }

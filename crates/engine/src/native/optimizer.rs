@@ -8,7 +8,7 @@ use super::layout::Layout;
 use super::row::{self, Adam};
 use super::simd::Isa;
 use super::threads::{Shared, Threads};
-use super::{Learning, Native};
+use super::{Learning, Moments, Native};
 use crate::{TensorSpec, Update, UpdateStats};
 use lapidary_core::{Kind, Problem, Result};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
@@ -17,7 +17,7 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 const CHUNK: usize = 1 << 14;
 /// File name of the optimiser's state.
 const FILE: &str = "optimizer.safetensors";
-/// Name of the header's only entry: steps of the optimiser, and of the weights.
+/// Name of the header's only entry: steps of the optimiser, steps of the weights, and then those of further optimisers.
 const COUNTS: &str = "steps_and_version";
 /// Prefixes of the two moments in that file.
 const MOMENTS: [&str; 2] = ["first", "second"];
@@ -54,8 +54,10 @@ pub(super) fn step(
         Some(max) if grad_norm > max => max / grad_norm,
         _ => 1.0,
     };
-    learning.steps += 1;
-    let t = learning.steps as f64;
+    learning.optimizer(update.optimizer, layout).steps += 1;
+    let Learning { gradient, optimizers, .. } = learning;
+    let Moments { both: [first, second], steps } = &mut optimizers[update.optimizer];
+    let t = *steps as f64;
     let constants = |decay: f64| Adam {
         scale: scale as f32,
         beta1: update.beta1 as f32,
@@ -75,8 +77,7 @@ pub(super) fn step(
         }
     }
     let weights = &mut flat[layout.learned.clone()];
-    let [first, second] = &mut learning.moments;
-    let arrays = [&mut *weights, &mut learning.gradient.flat, first, second].map(Shared::new);
+    let arrays = [&mut *weights, &mut gradient.flat, first, second].map(Shared::new);
     threads.each(tasks.len(), |task| {
         let (start, len, decay) = tasks[task];
         // SAFETY: tasks are disjoint ranges of whole lanes.
@@ -131,23 +132,44 @@ impl View for Moment<'_> {
     }
 }
 
+/// The prefix of a moment's tensors in the file.
+fn prefix(number: usize, moment: &str) -> String {
+    match number {
+        0 => moment.to_string(),
+        _ => format!("{number}.{moment}"),
+    }
+}
+
 /// Writes the moments under the names of their tensors.
 pub(super) fn save(native: &Native, directory: &Path) -> Result<()> {
     let path = directory.join(FILE);
-    let steps = native.learning.as_ref().map_or(0, |learning| learning.steps);
-    let mut moments = Vec::new();
-    if let Some(learning) = native.learning.as_ref().filter(|_| steps > 0) {
-        for (array, name) in learning.moments.iter().zip(MOMENTS) {
+    let optimizers = native.learning.as_ref().map_or(&[][..], |learning| &learning.optimizers);
+    let mut tensors = Vec::new();
+    for (number, optimizer) in optimizers.iter().enumerate().filter(|(_, optimizer)| optimizer.steps > 0) {
+        for (array, moment) in optimizer.both.iter().zip(MOMENTS) {
             for spec in native.learned_tensors() {
-                moments.push((format!("{name}.{}", spec.name), Moment { native, array, spec }));
+                let name = format!("{}.{}", prefix(number, moment), spec.name);
+                tensors.push((name, Moment { native, array, spec }));
             }
         }
     }
     // One entry: the header is a hash map, and two would be written in either order.
-    let counts = HashMap::from([(COUNTS.to_string(), format!("{steps} {}", native.version))]);
-    safetensors::serialize_to_file(moments, Some(counts), &path).map_err(|error| match error {
+    let mut counts = vec![optimizers.first().map_or(0, |first| first.steps), native.version];
+    counts.extend(optimizers.iter().skip(1).map(|other| other.steps));
+    let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
+    let counts = HashMap::from([(COUNTS.to_string(), counts.join(" "))]);
+    safetensors::serialize_to_file(tensors, Some(counts), &path).map_err(|error| match error {
         SafeTensorError::IoError(error) => Problem::io("write", &path, &error),
         error => Problem::new(Kind::Failed, "M041", format!("could not write `{}`: {error}", path.display())),
+    })
+}
+
+/// Steps of each optimiser, and of the weights, as [`save`] wrote them.
+fn read_counts(text: &str) -> Option<(Vec<u64>, u64)> {
+    let mut counts = text.split(' ').map(|count| count.parse().ok()).collect::<Option<Vec<u64>>>()?;
+    (counts.len() >= 2).then(|| {
+        let version = counts.remove(1);
+        (counts, version)
     })
 }
 
@@ -161,30 +183,37 @@ pub(super) fn restore(native: &mut Native, directory: &Path) -> Result<()> {
     let bytes = std::fs::read(&path).map_err(|error| Problem::io("read", &path, &error))?;
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
-    let counts = metadata.metadata().as_ref().and_then(|m| m.get(COUNTS)).and_then(|text| text.split_once(' '));
-    let counts = counts.and_then(|(steps, version)| Some((steps.parse().ok()?, version.parse().ok()?)));
+    let counts = metadata.metadata().as_ref().and_then(|m| m.get(COUNTS)).and_then(|text| read_counts(text));
     let (steps, version) = counts.ok_or_else(|| broken(format!("it does not say `{COUNTS}`")))?;
-    let mut learning = Learning { steps, ..Learning::default() };
+    let mut learning = Learning::default();
     learning.prepare(&native.layout);
-    if learning.steps > 0 {
-        let specs = native.learned_tensors();
-        let origin = native.layout.learned.start;
-        for (array, moment) in learning.moments.iter_mut().zip(MOMENTS) {
-            for slot in native.layout.slots() {
-                for part in slot.parts() {
-                    let Some(spec) = specs.iter().find(|spec| spec.name == part.name) else { continue };
-                    let name = format!("{moment}.{}", spec.name);
-                    let tensor = file.tensor(&name).map_err(|error| broken(error.to_string()))?;
-                    if tensor.dtype() != Dtype::F32 || tensor.shape() != spec.shape {
-                        return Err(broken(format!("`{name}` is {:?} {:?}", tensor.dtype(), tensor.shape())));
-                    }
-                    let values: Vec<f32> = tensor.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-                    slot.write(array, origin, part, &values);
-                }
-            }
+    for (number, steps) in steps.into_iter().enumerate().filter(|(_, steps)| *steps > 0) {
+        let optimizer = learning.optimizer(number, &native.layout);
+        optimizer.steps = steps;
+        for (array, moment) in optimizer.both.iter_mut().zip(MOMENTS) {
+            read_moment(native, &file, &prefix(number, moment), array).map_err(&broken)?;
         }
     }
     native.version = version;
     native.learning = Some(Box::new(learning));
+    Ok(())
+}
+
+/// Reads a moment of every tensor that learns into `array`.
+fn read_moment(native: &Native, file: &SafeTensors<'_>, moment: &str, array: &mut [f32]) -> Result<(), String> {
+    let specs = native.learned_tensors();
+    let origin = native.layout.learned.start;
+    for slot in native.layout.slots() {
+        for part in slot.parts() {
+            let Some(spec) = specs.iter().find(|spec| spec.name == part.name) else { continue };
+            let name = format!("{moment}.{}", spec.name);
+            let tensor = file.tensor(&name).map_err(|error| error.to_string())?;
+            if tensor.dtype() != Dtype::F32 || tensor.shape() != spec.shape {
+                return Err(format!("`{name}` is {:?} {:?}", tensor.dtype(), tensor.shape()));
+            }
+            let values: Vec<f32> = tensor.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            slot.write(array, origin, part, &values);
+        }
+    }
     Ok(())
 }

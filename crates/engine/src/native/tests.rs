@@ -88,6 +88,7 @@ fn adamw() -> Update {
         weight_decay: 0.01,
         decay_all: true,
         max_grad_norm: None,
+        optimizer: 0,
     }
 }
 
@@ -514,6 +515,51 @@ fn saved_and_restored_training_continues_with_the_same_bits() {
         }
         assert_ne!(bits(&never_stopped.flat), bits(&resumed.flat));
     }
+}
+
+#[test]
+fn optimizers_over_the_same_weights_know_nothing_of_each_other_and_are_all_resumed() {
+    let batch = Expected::of("qwen3").batch();
+    let learn = |native: &mut Native, optimizer: usize, factor: f32| {
+        let objective = &mut |stats: &TokenStats| {
+            let mut grads = mean_nll(stats, &batch).1;
+            grads.logp.flat_mut().iter_mut().for_each(|grad| *grad *= factor);
+            Ok(grads)
+        };
+        native.accumulate(&batch, Want::default(), objective).unwrap();
+        native.step(&Update { optimizer, max_grad_norm: None, ..adamw() }).unwrap()
+    };
+    // The first step of an optimiser is that of a fresh one, whatever another one has met.
+    let second_step = |first: usize, fresh: bool| {
+        let mut native = open("qwen3", 1);
+        learn(&mut native, first, 1e3);
+        if fresh {
+            native.reset_optimizer();
+        }
+        learn(&mut native, 0, 1.0);
+        bits(&native.flat)
+    };
+    assert_eq!(second_step(1, false), second_step(1, true));
+    assert_ne!(second_step(0, false), second_step(0, true));
+
+    let (mut never_stopped, mut resumed) = (open("qwen3", 1), open("qwen3", 1));
+    for step in 0..3 {
+        learn(&mut never_stopped, step % 2, 1.0);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    never_stopped.save_model(directory.path()).unwrap();
+    never_stopped.save_optimizer(directory.path()).unwrap();
+    resumed.restore(directory.path(), directory.path()).unwrap();
+    for optimizer in [1, 0, 2, 1] {
+        assert_eq!(learn(&mut never_stopped, optimizer, 1.0), learn(&mut resumed, optimizer, 1.0));
+    }
+    assert_eq!(bits(&never_stopped.flat), bits(&resumed.flat));
+    // The control: the second optimiser's steps taken with the first one's state.
+    resumed.restore(directory.path(), directory.path()).unwrap();
+    for _ in 0..4 {
+        learn(&mut resumed, 0, 1.0);
+    }
+    assert_ne!(bits(&never_stopped.flat), bits(&resumed.flat));
 }
 
 #[test]

@@ -139,6 +139,7 @@ fn what_is_saved_goes_on_bit_for_bit() {
         weight_decay: 0.1,
         decay_all: false,
         max_grad_norm: Some(1.0),
+        optimizer: 0,
     };
     let step = |model: &mut Bigram| {
         let batch = TokenBatch::all([vec![1, 3, 4, 2]]);
@@ -184,6 +185,7 @@ fn a_value_head_learns_one_number_per_previous_token_and_is_saved() {
             weight_decay: 0.0,
             decay_all: false,
             max_grad_norm: None,
+            optimizer: 0,
         })
         .unwrap();
     assert!((model.values()[3] - 0.1).abs() < 1e-6 && model.values()[2] == 0.0);

@@ -201,7 +201,8 @@ fn frozen_weights_cost_no_gradient_no_moments_and_no_transposing_of_the_first_pr
         native.accumulate(&batch, ENTROPY, &mut |stats| Ok(mean_nll(stats, &batch).1)).unwrap();
         native.step(&adamw()).unwrap();
         let learning = native.learning.as_ref().unwrap();
-        let state = learning.gradient.flat.len() + learning.moments.iter().map(Vec::len).sum::<usize>();
+        let moments = learning.optimizers.iter().flat_map(|optimizer| &optimizer.both);
+        let state = learning.gradient.flat.len() + moments.map(Vec::len).sum::<usize>();
         (state, learning.gradient.tied_rows.len())
     };
     let (mut whole, mut adapted) = (open("qwen3", 1), stirred("qwen3", 4, 1));
