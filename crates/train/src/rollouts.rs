@@ -34,6 +34,9 @@ pub struct Sampled {
     pub completion: String,
     /// The reference answer.
     pub answer: Option<String>,
+    /// What else the item says about itself, so that it can be judged again.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
     /// The weighted sum of the rewards, or why there is none.
     pub verdict: Verdict,
     /// Each reward by its label, unweighted.
@@ -156,6 +159,7 @@ fn unscored(
         },
         prompt_text: item.prompt.clone(),
         answer: item.answer.clone(),
+        metadata: item.metadata.clone(),
         verdict: Verdict::none("not judged yet"),
         rewards: Map::new(),
         length_penalty: 0.0,
@@ -284,6 +288,7 @@ mod tests {
             prompt_text: PromptText::Text("1+1=".into()),
             completion: "2".into(),
             answer: Some("2".into()),
+            metadata: [("level".to_string(), serde_json::json!(2))].into_iter().collect(),
             verdict: reward.map_or(Verdict::none("timed out"), |reward| Verdict::score(reward, "equal")),
             rewards: [("answer".to_string(), number(reward))].into_iter().collect(),
             length_penalty: 0.0,

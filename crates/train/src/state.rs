@@ -232,6 +232,7 @@ mod tests {
             prompt_text: PromptText::Text("1+1=".into()),
             completion: "2".into(),
             answer: None,
+            metadata: serde_json::Map::new(),
             verdict: Verdict::score(number / 7.0, "equal"),
             rewards: Map::from_iter([("answer".to_string(), json!(number / 7.0))]),
             length_penalty: f64::from(number) / 9.0,

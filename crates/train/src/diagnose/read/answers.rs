@@ -104,6 +104,7 @@ mod tests {
             prompt_text: PromptText::Text("1+1=".into()),
             completion: completion.into(),
             answer: None,
+            metadata: serde_json::Map::new(),
             verdict: Verdict::score(reward, ""),
             rewards: serde_json::Map::new(),
             length_penalty: 0.0,
