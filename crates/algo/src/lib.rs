@@ -45,6 +45,7 @@ mod testing;
 mod verl;
 
 pub mod methods;
+pub mod preference;
 
 pub use aggregate::{Aggregate, Normaliser};
 pub use correction::{Correction, CorrectionMode, Denominator, Level, OffPolicy, Opsm, OpsmLevel, Rejection};
@@ -60,6 +61,10 @@ pub use metrics::{LossMetrics, Metric, metric, metrics};
 pub use objective::{Needs, Objective, Prepared};
 pub use overrides::{AdvantageName, InvalidSetting, LevelName, Overrides, SurrogateName};
 pub use page::methods_page;
+pub use preference::{
+    Answer, Auxiliary, Example, Label, Pair, Preference, PreferenceBatch, PreferenceLoss, PreferenceOverrides,
+    PreferenceState, Single, Synthetic, preference_loss, preference_losses,
+};
 pub use ratio::Ratio;
 pub use shaping::{GroupOverlong, Overlong, overlong_penalty};
 pub use state::MethodState;
