@@ -138,5 +138,5 @@ fn rewritten(turn: usize, before: &str, through: &str, whole: &str) -> Problem {
     };
     Problem::new(Kind::Data, "T014", message)
         .why(format!("{why}: {:?} against {:?}", excerpt(short), excerpt(long)))
-        .hint("keep only the last assistant turn of each conversation, or use a template that never rewrites turns")
+        .hint("learn the last turn of each conversation only (`turns = \"last\"`), or use a template that never rewrites turns")
 }

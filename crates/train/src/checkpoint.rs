@@ -158,6 +158,14 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Removes those older than the newest at or before `step`.
+    pub(crate) fn prune_before(&self, step: u64) -> Result<()> {
+        for old in self.steps()?.into_iter().filter(|known| *known <= step).skip(1) {
+            retire(&self.path_of(old))?;
+        }
+        Ok(())
+    }
+
     /// Takes a checkpoint that cannot be used out of the way without losing it: `rejected-step-000100`.
     pub fn set_aside(&self, name: &str) -> Result<()> {
         let (from, to) = (self.directory.join(name), self.directory.join(format!("rejected-{name}")));

@@ -30,6 +30,7 @@ pub mod rollouts;
 mod rows;
 mod run;
 pub mod run_dir;
+pub mod sft;
 mod stage;
 pub mod state;
 pub mod study;

@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::disk::human_bytes;
 use crate::prompts::{Prompts, check_length};
 use crate::recipe::{Recipe, Stage};
-use crate::stage::{Work, demonstration};
+use crate::sft::example;
+use crate::stage::Work;
 
 /// Items of a task whose lengths are looked at: they stand for the others, and show at once that a prompt cannot fit.
 const ITEMS_SEEN: u64 = 64;
@@ -237,7 +238,7 @@ fn longest_sequence(stage: &Stage, prompts: &Prompts, tokenizer: &Tokenizer, con
         let prompt = tokenizer.encode_prompt(&item.prompt)?.len();
         check_length(&item, prompt, context)?;
         let row = match stage {
-            Stage::Sft(_) => tokenizer.encode_example(&item.prompt, demonstration(&item)?)?.tokens.len(),
+            Stage::Sft(sft) => example(tokenizer, &item, (sft.loss_on, sft.turns))?.tokens.len(),
             Stage::Rl(rl) => (prompt + rl.max_new_tokens).min(context),
         };
         longest = longest.max(row as u64);

@@ -277,7 +277,7 @@ impl Work for RlWork<'_> {
             // Only measured: not worth its place in the files of rollouts.
             samples.iter_mut().for_each(|sampled| sampled.rollout.routing = None);
         }
-        Ok(StepReport { metrics, samples, warnings, tokens })
+        Ok(StepReport { metrics, samples, warnings, tokens, ..StepReport::default() })
     }
 
     fn prompts(&self) -> &Prompts {

@@ -20,7 +20,7 @@ const RECIPE_LIMIT_BYTES: u64 = 4 << 20;
 const LOCK: &str = ".lock";
 /// Everything that a run writes, and so everything that starting over removes.
 const FILES: &[&str] = &["metrics.jsonl", "events.jsonl", "report.html", "run.json", "recipe.toml"];
-const FOLDERS: &[&str] = &["checkpoints", "references", "rollouts", "evaluations", "tensorboard"];
+const FOLDERS: &[&str] = &["checkpoints", "references", "best", "rollouts", "evaluations", "tensorboard"];
 /// Keys of a recipe that change no byte of metrics, rollouts or weights, so a run may be continued with other values.
 const FREE_KEYS: &[&str] = &["name", "checkpoint"];
 
@@ -55,7 +55,7 @@ impl RunDirectory {
             )
             .hint("give another `--run-dir`, or start over with `--fresh`"));
         }
-        for folder in FOLDERS.iter().filter(|folder| **folder != "references") {
+        for folder in FOLDERS.iter().filter(|folder| !["references", "best"].contains(*folder)) {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(|error| Problem::io("make", &folder, &error))?;
         }
@@ -121,6 +121,10 @@ impl RunDirectory {
     /// The checkpoints.
     pub fn checkpoints(&self) -> Checkpoints {
         Checkpoints::new(self.path.join("checkpoints"))
+    }
+    /// Weights of the lowest held-out losses, by step; those that a checkpoint may still ask for.
+    pub fn best(&self) -> Checkpoints {
+        Checkpoints::new(self.path.join("best"))
     }
     /// The frozen model that stage `stage` measures its KL against.
     pub fn reference(&self, stage: usize) -> PathBuf {

@@ -14,6 +14,7 @@ use crate::disk::{read_whole, write_whole};
 use crate::fault;
 use crate::health::HealthState;
 use crate::rollouts::Sampled;
+use crate::sft::EarlyStopState;
 use crate::temperature::TemperatureState;
 use crate::watch::Warning;
 
@@ -71,6 +72,8 @@ pub struct RunState {
     pub temperature: TemperatureState,
     /// What the stage's method remembers: the coefficient of an adaptive KL, the updates of a critic's warm-up.
     pub method: MethodState,
+    /// What the stage's early stop remembers.
+    pub early_stop: EarlyStopState,
     /// What the health rules remember.
     pub health: HealthState,
     /// Evaluations so far.
@@ -111,6 +114,7 @@ impl RunState {
             curriculum,
             temperature,
             method,
+            early_stop,
             health,
             evaluations,
             warnings,
@@ -128,6 +132,7 @@ impl RunState {
         put(&mut map, "curriculum", curriculum)?;
         put(&mut map, "temperature", temperature)?;
         put(&mut map, "method", method)?;
+        put(&mut map, "early_stop", early_stop)?;
         put(&mut map, "health", health)?;
         put(&mut map, "evaluations", evaluations)?;
         put(&mut map, "warnings", warnings)?;
@@ -155,6 +160,7 @@ impl RunState {
             curriculum: take(&mut map, "curriculum")?,
             temperature: take(&mut map, "temperature")?,
             method: take(&mut map, "method")?,
+            early_stop: take(&mut map, "early_stop")?,
             health: take(&mut map, "health")?,
             evaluations: take(&mut map, "evaluations")?,
             warnings: take(&mut map, "warnings")?,
@@ -274,8 +280,14 @@ mod tests {
                 CurriculumState { pool: vec![item; stage], hard: stage > 2, gave_up: stage > 3, trend: trend.clone() };
             let temperature = TemperatureState { current: (stage > 0).then_some(entropy as f32 / 3.0), trend };
             let method = MethodState { kl_coefficient: (stage > 0).then_some(entropy / 3.0), updates: step };
+            let early_stop = EarlyStopState {
+                best: (stage > 0).then_some(entropy / 7.0),
+                best_step: step,
+                waited: tokens,
+                weights: reference.clone(),
+            };
             let state = RunState {
-                method,
+                method, early_stop,
                 warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, temperature, health, evaluations,
                 metrics_bytes, reference,
             };

@@ -49,12 +49,42 @@ fn defaults() -> Objective {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
+    use lapidary_core::{Ragged, TokenStats, Want};
+
     use super::*;
     use crate::testing::{check_golden, fixtures};
+    use crate::{LossBatch, TokenAdvantages};
 
     #[test]
     fn golden_losses_and_gradients() {
         check_golden(&defaults(), "sft", [1.020000, 0.833333]);
+    }
+
+    /// Spec B §0.3: losses [1, 2, 3] and [5] of two micro-batches are 2.75 per token of the step; a mean of their means is 3.5.
+    #[test]
+    fn a_mean_over_tokens_is_over_the_whole_step() {
+        let mask: Ragged<bool> = [vec![false, true, true, true], vec![false, true]].into_iter().collect();
+        let logp: Ragged<f32> = [vec![0.0, -1.0, -2.0, -3.0], vec![0.0, -5.0]].into_iter().collect();
+        let (objective, none) = (defaults(), TokenAdvantages::default());
+        let of = |rows: &[Range<usize>]| -> Vec<(f64, Vec<f32>)> {
+            let whole = objective.prepare(&mask, None, None, 8).normaliser;
+            let one = |range: &Range<usize>| {
+                let (mask, logp) = (mask.select(range.clone()), logp.select(range.clone()));
+                let stats = TokenStats { entropy: logp.like(0.0), logp, ..TokenStats::default() };
+                let batch = LossBatch::new(&mask, &none, Want::default());
+                let output = objective.loss(&batch, &stats, &whole).unwrap();
+                (output.loss, output.grads.logp.flat().to_vec())
+            };
+            rows.iter().map(one).collect()
+        };
+        let apart = of(&[0..1, 1..2]);
+        assert_eq!((apart[0].0, apart[1].0), (1.5, 1.25));
+        assert_eq!(apart[0].0 + apart[1].0, 2.75);
+        assert_eq!([apart[0].1.clone(), apart[1].1.clone()].concat(), [0.0, -0.25, -0.25, -0.25, 0.0, -0.25]);
+        let whole = of(std::slice::from_ref(&(0..2)));
+        assert_eq!(whole[0].0, 2.75);
     }
 
     #[test]

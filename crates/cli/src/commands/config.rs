@@ -117,7 +117,7 @@ impl Check {
 
 /// `sft 200 steps, gspo 100 steps`.
 fn summary(recipe: &Recipe) -> String {
-    let stages = recipe.stages.iter().map(|stage| format!("{} {} steps", stage.name(), stage.training().steps));
+    let stages = recipe.stages.iter().map(|stage| format!("{} {}", stage.name(), stage.length()));
     stages.collect::<Vec<_>>().join(", ")
 }
 

@@ -349,6 +349,14 @@ const METRICS: &[Metric] = &[
         "1 on few demonstrations: they are being memorised",
     ),
     metric(
+        "eval/loss",
+        "Held-out loss",
+        "nats per token",
+        "sft with `[stage.early_stop]`: mean −log p of the learned tokens of held-out demonstrations",
+        "falls with `loss`",
+        "rises while `loss` falls: the demonstrations are being memorised; the stage ends by itself and keeps its best weights",
+    ),
+    metric(
         "eval/accuracy",
         "Held-out accuracy",
         "share",

@@ -9,6 +9,7 @@ use super::nearest::{listed, nearest};
 use super::raw::{RawEval, RawHealth, RawRecipe, RawStage};
 use super::read::{Refusal, What};
 use super::settings::{self, Settings};
+use super::supervised::SUPERVISED_ONLY;
 use super::tree::Tree;
 use super::*;
 
@@ -244,14 +245,21 @@ impl Checker<'_> {
             raw.kind.clone().ok_or_else(|| self.missing("kind").hint("write `kind = \"sft\"` or `kind = \"rl\"`"))?;
         match kind.as_str() {
             "sft" => {
-                if let Some(key) = RL_ONLY.iter().find(|key| self.tree.get(&self.path(key)).is_some()) {
+                if let Some(key) = self.given(RL_ONLY) {
                     return Err(self.misplaced(key));
                 }
-                let training = self.training(&raw, 2e-5)?;
-                let objective = self.objective("sft", settings)?;
-                Ok(Stage::Sft(Box::new(Sft { task: self.task(raw.task)?, objective, training })))
+                Ok(Stage::Sft(Box::new(self.sft(raw, settings)?)))
             }
-            "rl" => Ok(Stage::Rl(Box::new(self.rl(raw, settings)?))),
+            "rl" => {
+                if let Some(key) = self.given(SUPERVISED_ONLY) {
+                    let place = self.tree.key_place(&self.path(key), "belongs to `kind = \"sft\"`");
+                    return Err(Problem::new(Kind::Usage, "R007", format!("`{key}` does not apply to an rl stage"))
+                        .at(place)
+                        .why("an rl stage learns from its own samples, not from given text")
+                        .hint("remove it, or put it into an sft stage"));
+                }
+                Ok(Stage::Rl(Box::new(self.rl(raw, settings)?)))
+            }
             other => {
                 let kinds = ["sft", "rl"];
                 let label = nearest(other, kinds)
@@ -261,6 +269,11 @@ impl Checker<'_> {
                     .hint("kinds are `sft` (learn demonstrations) and `rl` (learn from rewards)"))
             }
         }
+    }
+
+    /// The first of `keys` that the stage has.
+    fn given(&self, keys: &[&'static str]) -> Option<&'static str> {
+        keys.iter().copied().find(|key| self.tree.get(&self.path(key)).is_some())
     }
 
     fn misplaced(&self, key: &str) -> Problem {
@@ -341,14 +354,14 @@ impl Checker<'_> {
         })
     }
 
-    fn training(&self, raw: &RawStage, learning_rate: f64) -> Result<Training> {
-        let steps = raw.steps.ok_or_else(|| self.missing("steps").hint("say how long the stage is: `steps = 100`"))?;
-        let steps = self.count("steps", Some(steps), 1, 1)?;
+    pub(super) fn training(&self, raw: &RawStage, learning_rate: f64) -> Result<Training> {
+        let (steps, epochs) = self.length(raw)?;
         let warmup_steps = self.count("warmup_steps", raw.warmup_steps, 0, 0)?;
         let decay = |beta: f64| (0.0..1.0).contains(&beta);
         let norm = self.number("max_grad_norm", raw.max_grad_norm, 1.0, |x| x >= 0.0, "0 (never clip) or more")?;
         Ok(Training {
             steps,
+            epochs,
             prompts_per_step: self.count("prompts_per_step", raw.prompts_per_step, 8, 1)? as usize,
             tokens_per_microbatch: self.count("tokens_per_microbatch", raw.tokens_per_microbatch, 2048, 1)? as usize,
             learning_rate: self.number(

@@ -17,6 +17,7 @@ mod read;
 mod schema;
 mod settings;
 mod sources;
+mod supervised;
 mod tree;
 mod write;
 
@@ -33,6 +34,7 @@ pub use exploration::{
     Curriculum, Drop, DynamicSampling, DynamicTemperature, OnExhausted, RoutingReplay, Surplus, Switch,
 };
 pub use schema::json_schema;
+pub use supervised::{EarlyStop, LossOn, Turns};
 
 /// A checked recipe with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +76,12 @@ pub struct Sft {
     pub objective: Objective,
     /// The steps and the optimiser.
     pub training: Training,
+    /// Which tokens are learned.
+    pub loss_on: LossOn,
+    /// Which turns of a conversation are learned.
+    pub turns: Turns,
+    /// When the held-out loss ends the stage.
+    pub early_stop: Option<EarlyStop>,
 }
 
 /// Reinforcement learning on verified rewards.
@@ -122,8 +130,10 @@ pub struct Rl {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Training {
-    /// Number of steps; positive.
+    /// Number of steps; positive. 0 while only `epochs` is known.
     pub steps: u64,
+    /// Passes over a data set, where the recipe says these and the task is not opened yet.
+    pub epochs: Option<f64>,
     /// Prompts per step; positive.
     pub prompts_per_step: usize,
     /// Most tokens through the model at once; positive. Never changes a result.
@@ -360,6 +370,13 @@ impl Stage {
         match self {
             Stage::Sft(sft) => &sft.training,
             Stage::Rl(rl) => &rl.training,
+        }
+    }
+
+    pub(crate) fn training_mut(&mut self) -> &mut Training {
+        match self {
+            Stage::Sft(sft) => &mut sft.training,
+            Stage::Rl(rl) => &mut rl.training,
         }
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::adapter::RawAdapter;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
 use super::schema;
+use super::supervised::RawEarlyStop;
 
 /// A recipe: the whole of a run in one file. Paths are relative to the directory that the command is run in.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -42,7 +43,7 @@ pub(super) struct RawRecipe {
     pub checkpoint: Option<RawCheckpoint>,
 }
 
-/// One kind of work on the model. Keys marked (rl) belong to `kind = "rl"` only.
+/// One kind of work on the model. Keys marked (rl) belong to `kind = "rl"` only, keys marked (sft) to `kind = "sft"`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStage {
@@ -55,10 +56,15 @@ pub(super) struct RawStage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::task")]
     pub task: Option<RawTask>,
-    /// How many steps; each uses `prompts_per_step` new prompts. No default.
+    /// How many steps; each uses `prompts_per_step` new prompts. No default: this or `epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub steps: Option<u64>,
+    /// In place of `steps`: how often a data set is gone through; a task without an end has no epochs. The last step is filled up
+    /// from the next pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub epochs: Option<f64>,
     /// Prompts per step. Default 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -95,6 +101,17 @@ pub(super) struct RawStage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub max_grad_norm: Option<f64>,
+    /// (sft) Which tokens are learned: what the assistant says (`completion`), or every token but the first (`all`). Default
+    /// `completion`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_on: Option<super::LossOn>,
+    /// (sft) Which turns of a conversation with several turns of the assistant are learned: `all`, by masks from the chat template,
+    /// or the `last`. Default `all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns: Option<super::Turns>,
+    /// (sft) When the held-out loss ends the stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<RawEarlyStop>,
     /// (rl) How rewards become an update: a name of `lapidary methods`. A table of the same name (`[stage.gspo]`)
     /// overrides its defaults. No default.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -70,9 +70,13 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
         let mut entries = vec![("kind", json!(stage.kind())), ("task", task(stage.task()))];
         match stage {
             Stage::Sft(sft) => {
+                entries.extend(sft.entries());
                 training(&mut entries, &sft.training);
                 sections.push(Section::new("[[stage]]", path.clone(), entries));
                 sections.push(Section::objective("sft", &path, &sft.objective));
+                if let Some(rule) = &sft.early_stop {
+                    sections.push(Section::new("[stage.early_stop]", format!("{path}.early_stop"), rule.entries()));
+                }
             }
             Stage::Rl(rl) => {
                 rl_entries(&mut entries, rl);
@@ -139,8 +143,11 @@ fn exploration(sections: &mut Vec<Section>, path: &str, rl: &Rl) {
 }
 
 fn training(entries: &mut Vec<(&'static str, Value)>, training: &Training) {
+    entries.push(match training.epochs {
+        Some(epochs) => ("epochs", json!(epochs)),
+        None => ("steps", json!(training.steps)),
+    });
     entries.extend([
-        ("steps", json!(training.steps)),
         ("prompts_per_step", json!(training.prompts_per_step)),
         ("tokens_per_microbatch", json!(training.tokens_per_microbatch)),
         ("learning_rate", json!(training.learning_rate)),

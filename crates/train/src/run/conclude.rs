@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Outcome, Run, Summary};
 use crate::evaluate;
-use crate::metrics::read_rows;
+use crate::metrics::{Row, read_rows};
 use crate::recipe::Stage;
 use crate::report::{
     AnswerData, CheckpointData, DifferenceData, EvaluationData, Measured, ReportData, SampleData, StageData, Status,
@@ -91,6 +91,7 @@ impl Run<'_, '_, '_> {
 
     fn report_data(&self, status: Status) -> Result<ReportData> {
         let state = &self.state;
+        let rows = read_rows(&self.directory.metrics())?;
         let checkpoints = self.directory.checkpoints();
         let checkpoint = (self.saved > 0).then(|| checkpoints.path_of(self.saved));
         let shown = |path: &Path| path.display().to_string();
@@ -99,10 +100,10 @@ impl Run<'_, '_, '_> {
             model: self.recipe.model.clone(),
             parameters: Some(self.plan.parameters),
             status,
-            stages: self.stage_data(),
+            stages: self.stage_data(&rows),
             evaluations: state.evaluations.iter().map(evaluation_data).collect(),
             differences: self.difference_data(),
-            rows: read_rows(&self.directory.metrics())?,
+            rows,
             samples: self.sample_data(),
             warnings: state.warnings.iter().map(warning_data).collect(),
             recipe: self.recipe.to_toml(),
@@ -131,10 +132,12 @@ impl Run<'_, '_, '_> {
         })
     }
 
-    fn stage_data(&self) -> Vec<StageData> {
+    /// The stages with their first steps: an earlier one may have ended before its time.
+    fn stage_data(&self, rows: &[Row]) -> Vec<StageData> {
         let mut first_step = 1;
         let mut out = Vec::new();
-        for plan in &self.plan.stages {
+        for (at, plan) in self.plan.stages.iter().enumerate() {
+            first_step = rows.iter().find(|row| row.stage == at + 1).map_or(first_step, |row| row.step);
             let about = lapidary_algo::method(&plan.name).map_or("", |method| method.summary).to_string();
             let (name, task) = (plan.name.clone(), plan.task.clone());
             out.push(StageData { name, task, first_step, steps: plan.steps, about });

@@ -4,6 +4,7 @@
 //! begin stage ─▶ step ─▶ metrics, rollouts ─▶ evaluation if due ─▶ checkpoint if due ─▶ …
 //! ```
 
+mod best;
 mod conclude;
 mod resume;
 
@@ -83,9 +84,11 @@ pub struct Summary {
 /// process is at it or the disk is full. [`Kind::Diverged`] where a number is not finite. Others as they come.
 pub fn run(recipe: &Recipe, settings: &Settings, watch: &mut dyn Watch, stop: &StopFlag) -> Result<Outcome> {
     let ear = Ear::new(watch);
+    let mut tasks = Tasks::default();
+    let recipe = &recipe.with_steps(&mut tasks)?;
     let directory = open_directory(recipe, settings, &ear)?;
     let model = load_for(recipe, settings.threads)?;
-    go(recipe, settings, directory, model, &ear, stop)
+    go(recipe, settings, directory, (model, tasks), &ear, stop)
 }
 
 /// As [`run`], with a model that is already there: an engine of your own, or a toy one in tests. The recipe's `[adapter]` is
@@ -98,8 +101,10 @@ pub fn run_model(
     stop: &StopFlag,
 ) -> Result<Outcome> {
     let ear = Ear::new(watch);
+    let mut tasks = Tasks::default();
+    let recipe = &recipe.with_steps(&mut tasks)?;
     let directory = open_directory(recipe, settings, &ear)?;
-    go(recipe, settings, directory, model, &ear, stop)
+    go(recipe, settings, directory, (model, tasks), &ear, stop)
 }
 
 fn open_directory(recipe: &Recipe, settings: &Settings, ear: &Ear<'_>) -> Result<Option<RunDirectory>> {
@@ -114,11 +119,10 @@ fn go(
     recipe: &Recipe,
     settings: &Settings,
     directory: Option<RunDirectory>,
-    model: LoadedModel,
+    (model, mut tasks): (LoadedModel, Tasks),
     ear: &Ear<'_>,
     stop: &StopFlag,
 ) -> Result<Outcome> {
-    let mut tasks = Tasks::default();
     let works =
         recipe.stages.iter().map(|stage| prepare(stage, &mut tasks, recipe.seed)).collect::<Result<Vec<_>>>()?;
     let evaluator = Evaluator::new(recipe, &mut tasks)?;
@@ -182,10 +186,11 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             if self.state.stage_step == 0 {
                 self.begin_stage()?;
             }
-            self.step()?;
+            let ended = self.step()?;
             let at = self.at();
-            let ends = at.stage_step == at.stage_steps;
+            let ends = ended || at.stage_step == at.stage_steps;
             if ends {
+                self.take_best()?;
                 self.state.stage += 1;
                 self.state.stage_step = 0;
                 self.state.reference = None;
@@ -211,6 +216,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.state.curriculum = Default::default();
         self.state.temperature = Default::default();
         self.state.method = Default::default();
+        self.state.early_stop = Default::default();
         self.state.reference = None;
         if self.needs_reference() && !self.starts_without_adapter() {
             let path = self.directory.reference(self.state.stage);
@@ -265,7 +271,8 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         Ok(())
     }
 
-    fn step(&mut self) -> Result<()> {
+    /// Does a step; true where the work says that the stage is over.
+    fn step(&mut self) -> Result<bool> {
         let started = Instant::now();
         let at = self.next();
         let work = &mut self.works[self.state.stage];
@@ -286,7 +293,11 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         }
         let values = report.metrics.clone();
         self.row(&Row { step: at.step, stage: at.stage, stage_name: at.stage_name.clone(), values })?;
-        self.tell_step(&at, &report, started.elapsed().as_secs_f64())
+        if report.improved {
+            self.keep_best()?;
+        }
+        self.tell_step(&at, &report, started.elapsed().as_secs_f64())?;
+        Ok(report.ends)
     }
 
     /// Timings go to events and to whoever watches; nothing of the result depends on them.
@@ -391,6 +402,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             model.engine.save_optimizer(&inner)
         })?;
         checkpoints.prune(self.recipe.checkpoint.keep)?;
+        self.prune_best()?;
         self.saved = self.state.step;
         let (path, bytes, seconds) =
             (checkpoints.path_of(self.saved), manifest.bytes(), started.elapsed().as_secs_f64());

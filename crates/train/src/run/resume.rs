@@ -30,6 +30,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
     ) -> Result<Self> {
         let checkpoints = directory.checkpoints();
         checkpoints.remove_stale()?;
+        directory.best().remove_stale()?;
         let Found { step: found, skipped } = checkpoints.newest_valid()?;
         for skipped in &skipped {
             ear.notice(&Notice::Skipped(skipped));
