@@ -1,4 +1,4 @@
-//! `lapidary reward code` of the real binary, which is its own launcher.
+//! `lapidary reward code` and `ifeval` of the real binary, which is its own launcher.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test says what is wrong by panicking
 
@@ -45,6 +45,26 @@ fn programs_are_scored_line_by_line() {
     assert_eq!(scores, [&json!(1.0), &json!(0.0), &json!(1.0), &Value::Null], "{verdicts:?}");
     assert_eq!(verdicts[1]["reason"], "it ended itself with exit code 0");
     assert!(verdicts[3]["reason"].as_str().unwrap().contains("no tests"), "{}", verdicts[3]);
+}
+
+#[test]
+fn instructions_are_scored_line_by_line() {
+    let row = |ids: Value, kwargs: Value, completion: &str| json!({"prompt": "p", "completion": completion, "instruction_id_list": ids, "kwargs": kwargs});
+    let words = || json!({"num_words": 3, "relation": "at least"});
+    let two = || json!(["punctuation:no_comma", "length_constraints:number_words"]);
+    let rows = [
+        row(two(), json!([{}, words()]), "Sure, here:\nrivers run downhill"),
+        row(json!(["no:such"]), json!([{}]), "text"),
+    ];
+    let input = rows.iter().fold(String::new(), |all, row| format!("{all}{row}\n"));
+    let output = lapidary(&["reward", "ifeval", "--input", "-", "--json"], &input);
+    let verdicts = lines(&output);
+    assert_eq!(verdicts[0], json!({"score": 0.5, "strict": [false, true], "loose": [true, true]}));
+    assert_eq!((&verdicts[1]["score"], &verdicts[1]["strict"]), (&Value::Null, &json!([null])));
+    assert!(verdicts[1]["reason"].as_str().unwrap().contains("`no:such`"));
+    let metrics = String::from_utf8_lossy(&output.stderr);
+    assert!(metrics.contains("strict: 0.0000 of prompts, 0.5000 of instructions followed"), "{metrics}");
+    assert!(metrics.contains("loose: 1.0000 of prompts, 1.0000 of instructions followed"), "{metrics}");
 }
 
 #[test]

@@ -40,4 +40,9 @@ pub trait Reward: Send + Sync {
 
     /// One verdict per attempt, in order.
     fn score(&self, attempts: &[Attempt<'_>]) -> Vec<Verdict>;
+
+    /// The verdicts, each with what else there is to say of it: more keys for its line of JSON. Empty for most rewards.
+    fn detailed(&self, attempts: &[Attempt<'_>]) -> Vec<(Verdict, Map<String, Value>)> {
+        self.score(attempts).into_iter().map(|verdict| (verdict, Map::new())).collect()
+    }
 }

@@ -101,6 +101,20 @@ pub fn verdict_json(verdict: &Verdict) -> Value {
     json!({"score": score, "reason": verdict.reason()})
 }
 
+/// The same with the details of [`Reward::detailed`](crate::Reward::detailed); they take the place of the reason of a score.
+pub fn detailed_json(verdict: &Verdict, detail: Map<String, Value>) -> Value {
+    let mut line = verdict_json(verdict);
+    if !detail.is_empty()
+        && let Value::Object(map) = &mut line
+    {
+        if verdict.value().is_some() {
+            map.shift_remove("reason");
+        }
+        map.extend(detail);
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

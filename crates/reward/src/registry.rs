@@ -34,6 +34,7 @@ static REWARDS: &[RewardInfo] = &[
     crate::length::INFO,
     crate::command::INFO,
     crate::code::INFO,
+    crate::ifeval::INFO,
     crate::chain_sum::INFO,
     crate::countdown::INFO,
     crate::number_sorting::INFO,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lapidary_core::{Kind, Problem, Verdict};
-use lapidary_reward::{Example, build, reward, rewards, verdict_json};
-use serde_json::Value;
+use lapidary_reward::{Example, InstructionAccuracy, build, detailed_json, reward, rewards};
+use serde_json::{Map, Value};
 
 use super::{did_you_mean, options};
 use crate::input;
@@ -20,7 +20,8 @@ const SHOWN: usize = 40;
 /// Score completions with a reward
 ///
 /// A line of input is {"prompt": "…", "completion": "…", "answer": "…"}. With --json a line of output is
-/// {"score": x or null, "reason": "…"}; null is no verdict, which is never counted as 0.
+/// {"score": x or null, "reason": "…"}; null is no verdict, which is never counted as 0. `ifeval` also reads
+/// "instruction_id_list" and "kwargs" and writes {"score": x, "strict": […], "loose": […]}.
 #[derive(Args, Debug)]
 #[command(before_help = "Example: lapidary reward answer --input examples.jsonl --json")]
 pub struct Reward {
@@ -47,10 +48,10 @@ impl Reward {
         let mut scored = Summary::default();
         let mut answer = |waiting: &mut Vec<Example>, output: &mut Output| -> Outcome {
             let attempts: Vec<_> = waiting.iter().map(Example::attempt).collect();
-            for (example, verdict) in waiting.iter().zip(reward.score(&attempts)) {
-                scored.add(example, &verdict);
+            for (example, (verdict, detail)) in waiting.iter().zip(reward.detailed(&attempts)) {
+                scored.add(example, &verdict, &detail);
                 if output.json {
-                    output.json(&verdict_json(&verdict))?;
+                    output.json(&detailed_json(&verdict, detail))?;
                 }
             }
             waiting.clear();
@@ -63,7 +64,11 @@ impl Reward {
             }
         }
         answer(&mut waiting, output)?;
-        if output.json { Ok(()) } else { scored.show(output) }
+        if output.json {
+            scored.instructions().into_iter().for_each(|line| output.note(line));
+            return Ok(());
+        }
+        scored.show(output)
     }
 }
 
@@ -73,14 +78,16 @@ struct Summary {
     rows: Vec<Vec<String>>,
     scores: Vec<f64>,
     count: usize,
+    followed: InstructionAccuracy,
 }
 
 /// Rows of the table; the numbers below it are about all examples.
 const ROWS: usize = 50;
 
 impl Summary {
-    fn add(&mut self, example: &Example, verdict: &Verdict) {
+    fn add(&mut self, example: &Example, verdict: &Verdict, detail: &Map<String, Value>) {
         self.count += 1;
+        self.followed.add(detail);
         self.scores.extend(verdict.value().map(f64::from));
         if self.rows.len() < ROWS {
             let score = verdict.value().map_or("no verdict".into(), |score| score.to_string());
@@ -89,11 +96,23 @@ impl Summary {
         }
     }
 
+    /// IFEval's four metrics; nothing where no reward said which instructions are followed.
+    fn instructions(&self) -> Vec<String> {
+        let readings = [("strict", self.followed.strict), ("loose", self.followed.loose)];
+        let line = |(name, found): (&str, lapidary_reward::Accuracy)| {
+            format!("{name}: {:.4} of prompts, {:.4} of instructions followed", found.prompts(), found.instructions())
+        };
+        if self.followed.count() == 0 { Vec::new() } else { readings.into_iter().map(line).collect() }
+    }
+
     fn show(self, output: &mut Output) -> Outcome {
-        let (shown, verdicts) = (self.rows.len(), self.scores.len());
+        let (shown, verdicts, instructions) = (self.rows.len(), self.scores.len(), self.instructions());
         output.table(&["score", "reason", "answer", "completion (end)"], self.rows)?;
         if self.count > shown {
             output.line(format!("… and {} more; --json prints all", self.count - shown))?;
+        }
+        for line in instructions {
+            output.line(line)?;
         }
         let mean = self.scores.iter().sum::<f64>() / verdicts.max(1) as f64;
         output.line(theme::bold(format!(
