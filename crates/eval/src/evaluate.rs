@@ -140,6 +140,7 @@ fn question(
 fn judge(tokenizer: &Tokenizer, reward: &dyn Reward, item: &Item, samples: Vec<Sample>) -> Vec<AttemptRecord> {
     let prompt = item.prompt.plain();
     let completions: Vec<String> = samples.iter().map(|sample| tokenizer.decode(&sample.tokens)).collect();
+    let group: Vec<usize> = samples.iter().map(|sample| sample.tokens.len()).collect();
     let attempts: Vec<Attempt<'_>> = samples
         .iter()
         .zip(&completions)
@@ -150,6 +151,8 @@ fn judge(tokenizer: &Tokenizer, reward: &dyn Reward, item: &Item, samples: Vec<S
             metadata: &item.metadata,
             tokens: sample.tokens.len(),
             truncated: sample.stop == StopReason::Length,
+            group: &group,
+            first: None,
         })
         .collect();
     let verdicts = reward.score(&attempts);

@@ -18,6 +18,10 @@ pub struct Attempt<'a> {
     pub tokens: usize,
     /// Whether the completion ran into the limit of new tokens.
     pub truncated: bool,
+    /// Lengths in tokens of all samples of its prompt, its own among them; empty where they are not known.
+    pub group: &'a [usize],
+    /// What the first reward of a mix said of it; `None` for that one, and where it is not known.
+    pub first: Option<f32>,
 }
 
 impl<'a> Attempt<'a> {
@@ -29,11 +33,12 @@ impl<'a> Attempt<'a> {
         metadata: &'a Map<String, Value>,
     ) -> Self {
         let tokens = completion.split_whitespace().count();
-        Self { prompt, completion, answer, metadata, tokens, truncated: false }
+        Self { prompt, completion, answer, metadata, tokens, truncated: false, group: &[], first: None }
     }
 }
 
-/// A verifier. Pure but for `command` and the clock of `code`: equal attempts give equal verdicts, on any thread and in any batch.
+/// A verifier. Pure but for `command`, `judge` and the clock of `code`: equal attempts give equal verdicts, on any thread and in
+/// any batch.
 pub trait Reward: Send + Sync {
     /// The name it has in the registry.
     fn name(&self) -> &str;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::Attempt;
 use crate::jsonl::Line;
 
-/// A line `{"prompt", "completion", "answer"}` of `lapidary reward`; also read: `metadata`, `tokens`, `truncated`.
+/// A line `{"prompt", "completion", "answer"}` of `lapidary reward`; also read: `metadata`, `tokens`, `truncated`,
+/// `group_tokens` and `first_score` (see [`Attempt`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// The words of the prompt; empty where there is none.
@@ -21,6 +22,10 @@ pub struct Example {
     pub tokens: usize,
     /// Whether the completion ran into a limit.
     pub truncated: bool,
+    /// Lengths of all samples of its prompt.
+    pub group: Vec<usize>,
+    /// What the first reward of a mix said of it.
+    pub first: Option<f32>,
 }
 
 impl Example {
@@ -47,10 +52,19 @@ impl Example {
         };
         let tokens = match map.shift_remove("tokens") {
             None | Some(Value::Null) => completion.split_whitespace().count(),
-            Some(value) => match value.as_u64().and_then(|count| usize::try_from(count).ok()) {
-                Some(count) => count,
-                None => return Err(line.wrong("tokens", "a whole number, 0 or more", &value)),
-            },
+            Some(value) => count(&value).ok_or_else(|| line.wrong("tokens", "a whole number, 0 or more", &value))?,
+        };
+        let group = match map.shift_remove("group_tokens") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(value) => {
+                let lengths = value.as_array().and_then(|list| list.iter().map(count).collect::<Option<Vec<_>>>());
+                lengths.ok_or_else(|| line.wrong("group_tokens", "a list of whole numbers, 0 or more", &value))?
+            }
+        };
+        let first = match map.shift_remove("first_score") {
+            None | Some(Value::Null) => None,
+            Some(Value::Number(score)) => score.as_f64().map(|score| score as f32),
+            Some(other) => return Err(line.wrong("first_score", "a number", &other)),
         };
         let truncated = match map.shift_remove("truncated") {
             None | Some(Value::Null) => false,
@@ -65,7 +79,7 @@ impl Example {
         for (key, value) in map {
             metadata.entry(key).or_insert(value);
         }
-        Ok(Self { prompt, completion, answer, metadata, tokens, truncated })
+        Ok(Self { prompt, completion, answer, metadata, tokens, truncated, group, first })
     }
 
     /// The same, as a reward takes it.
@@ -77,8 +91,14 @@ impl Example {
             metadata: &self.metadata,
             tokens: self.tokens,
             truncated: self.truncated,
+            group: &self.group,
+            first: self.first,
         }
     }
+}
+
+fn count(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|count| usize::try_from(count).ok())
 }
 
 /// A text as it is, or the contents of messages, one per line.

@@ -1,7 +1,7 @@
 //! Verifiers: what a completion is worth, or that it cannot be told.
 //!
 //! One file per reward; [`rewards`] is the table that names them all, with their options, for help, schema and docs.
-//! A reward scores a batch of [`Attempt`]s; [`Mix`] is the weighted sum of several. A verifier that fails gives
+//! A reward scores a batch of [`Attempt`]s; [`Mix`] is several as one, by weights and gates. A verifier that fails gives
 //! [`Verdict::NoVerdict`](lapidary_core::Verdict), never 0.
 //!
 //! ```
@@ -25,15 +25,23 @@ mod extract;
 mod find;
 mod format;
 mod ifeval;
+mod json;
 pub mod jsonl;
+mod judge;
+mod language;
+mod latest;
 mod length;
 mod math;
-mod mix;
+pub mod mix;
 mod number;
 mod number_sorting;
 pub mod options;
+mod pattern;
+mod published;
 mod registry;
+mod repetition;
 mod spell_backward;
+mod tool_call;
 
 pub use answer::reference_answer;
 pub use attempt::{Attempt, Reward};
@@ -41,6 +49,6 @@ pub use example::{Example, detailed_json, verdict_json};
 pub use expression::{Expression, ExpressionError};
 pub use extract::{Extraction, Mark, extract};
 pub use ifeval::{Accuracy, InstructionAccuracy};
-pub use mix::{Mix, MixVerdicts, Part};
+pub use mix::{Mix, MixVerdicts, Part, PartSettings};
 pub use number::{Number, parse_number};
 pub use registry::{RewardInfo, build, reward, rewards};

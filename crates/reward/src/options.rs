@@ -18,6 +18,12 @@ pub enum OptionKind {
     Integer(i64, i64),
     /// A finite number in this range, both ends included.
     Number(f64, f64),
+    /// A finite number, or this word.
+    NumberOr(&'static str),
+    /// A table of anything.
+    Table,
+    /// A list of tables; a single table stands for a list of one.
+    Tables,
     /// `true` or `false`.
     Flag,
 }
@@ -47,6 +53,11 @@ impl OptionInfo {
             OptionKind::Choices(words) => json!({"type": "array", "items": {"enum": words}, "minItems": 1}),
             OptionKind::Integer(low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
             OptionKind::Number(low, high) => json!({"type": "number", "minimum": low, "maximum": high}),
+            OptionKind::NumberOr(word) => json!({"anyOf": [{"type": "number"}, {"enum": [word]}]}),
+            OptionKind::Table => json!({"type": "object"}),
+            OptionKind::Tables => {
+                json!({"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}, "minItems": 1}]})
+            }
             OptionKind::Flag => json!({"type": "boolean"}),
         };
         schema["description"] = json!(self.meaning);
@@ -71,6 +82,9 @@ impl OptionInfo {
             OptionKind::Number(low, high) if low == f64::MIN && high == f64::MAX => "a finite number".into(),
             OptionKind::Number(low, high) if high == f64::MAX => format!("a finite number, {low} or more"),
             OptionKind::Number(low, high) => format!("a finite number from {low} to {high}"),
+            OptionKind::NumberOr(word) => format!("a finite number or \"{word}\""),
+            OptionKind::Table => "a table".into(),
+            OptionKind::Tables => "a list of tables".into(),
             OptionKind::Flag => "true or false".into(),
         }
     }
@@ -94,6 +108,14 @@ impl OptionInfo {
             }
             OptionKind::Number(low, high) => {
                 value.as_f64().is_some_and(|number| number.is_finite() && (low..=high).contains(&number))
+            }
+            OptionKind::NumberOr(word) => value.as_f64().is_some_and(f64::is_finite) || value == word,
+            OptionKind::Table => value.is_object(),
+            OptionKind::Tables => {
+                if value.is_object() {
+                    return Some(json!([value]));
+                }
+                value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(Value::is_object))
             }
             OptionKind::Flag => value.is_boolean(),
         };
@@ -190,6 +212,11 @@ impl Options {
         self.values.get(name).and_then(Value::as_f64)
     }
 
+    /// A value as it is, or `None` where it is unset.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
     /// A flag; `false` where it is unset.
     pub fn flag(&self, name: &str) -> bool {
         self.values.get(name).and_then(Value::as_bool).unwrap_or(false)
@@ -272,6 +299,8 @@ mod tests {
         OptionInfo { name: "mode", kind: OptionKind::Choice(&["soft", "hard"]), default: "\"soft\"", meaning: "how" },
         OptionInfo { name: "words", kind: OptionKind::Texts, default: "null", meaning: "which" },
         OptionInfo { name: "share", kind: OptionKind::Number(0.0, 1.0), default: "0.5", meaning: "part" },
+        OptionInfo { name: "shut", kind: OptionKind::NumberOr("score"), default: "0", meaning: "what" },
+        OptionInfo { name: "tools", kind: OptionKind::Tables, default: "null", meaning: "which" },
     ];
 
     fn check(given: Value) -> Result<Options> {
@@ -285,6 +314,11 @@ mod tests {
         assert_eq!(options.texts("words"), ["one"]);
         assert_eq!(options.number("share"), Some(0.5));
         assert!(check(Value::Null).unwrap().texts("words").is_empty());
+        let options = check(json!({"shut": "score", "tools": {"name": "f"}})).unwrap();
+        assert_eq!(
+            (options.value("shut"), options.value("tools")),
+            (Some(&json!("score")), Some(&json!([{"name": "f"}])))
+        );
     }
 
     #[test]
@@ -305,6 +339,9 @@ mod tests {
             json!({"words": []}),
             json!({"words": [1]}),
             json!({"share": 1.01}),
+            json!({"shut": "scores"}),
+            json!({"tools": []}),
+            json!({"tools": [1]}),
             json!([1]),
         ] {
             let problem = check(given.clone()).expect_err(&given.to_string());

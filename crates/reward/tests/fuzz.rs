@@ -31,8 +31,24 @@ fn all() -> Vec<(String, Value)> {
     for preset in ["hash", "boxed", "tags", "think"] {
         list.push(("format".to_string(), json!({"preset": preset})));
     }
-    for info in rewards().iter().filter(|info| !["command", "code"].contains(&info.name)) {
-        let options = if info.name == "length" { json!({"max": 10}) } else { json!({}) };
+    for compat in ["open_r1", "open_r1_tags", "open_r1_steps", "trl", "reasoning_gym"] {
+        list.push(("format".to_string(), json!({"compat": compat})));
+    }
+    list.push(("format".to_string(), json!({"preset": "parsed"})));
+    list.push(("format".to_string(), json!({"tags": ["think", "answer"], "opened": true})));
+    list.push(("repetition".to_string(), json!({"unit": "characters", "n": 32})));
+    list.push((
+        "json-schema".to_string(),
+        json!({"schema": {"uniqueItems": true, "items": {"pattern": "(a|1)*"}}, "place": "fence"}),
+    ));
+    // a judge, a program and a sandbox are outside, and have tests of their own
+    for info in rewards().iter().filter(|info| !["command", "code", "judge"].contains(&info.name)) {
+        let options = match info.name {
+            "length" => json!({"max": 10}),
+            "language" => json!({"script": ["latin"]}),
+            "regex" => json!({"require": ["(a|b)*c"], "forbid": "7+$", "column": "pattern"}),
+            _ => json!({}),
+        };
         list.push((info.name.to_string(), options));
     }
     for name in ["chain-sum", "countdown", "number-sorting", "spell-backward"] {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use lapidary_core::{Kind, Problem};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnose::rules::{EASY_REWARD, KL_LIMIT, RATIO_LIMIT, SAMPLER_LIMIT, TRUNCATED_LIMIT, rule};
@@ -17,6 +18,12 @@ const REWARD_LOSS: f64 = 0.3;
 const NEWEST_REWARD: f64 = 0.2;
 /// Steps, in windows, within which a falling reward is blamed on the optimiser's start.
 const START_WINDOWS: u64 = 6;
+
+/// Steps in a row, at most, in which a reward may fail before it stops the run: one bad step is a hiccup of a server, and every
+/// further one is learned from what the reward happened to judge.
+const STOP_AFTER: u64 = 3;
+/// Before the name of a reward in [`HealthState::holding`].
+const FAILING: &str = "stop_no_verdict/";
 
 /// What the rules remember between steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +54,8 @@ pub struct Limits {
     pub max_length_drift: f64,
     /// Largest share of completions without a verdict.
     pub max_no_verdict: f64,
+    /// Largest share of completions that one reward may fail to judge before the run stops.
+    pub stop_no_verdict: f64,
 }
 
 /// What a step looked like.
@@ -102,6 +111,51 @@ impl HealthState {
         }
         warnings
     }
+
+    /// Takes into account on which share of the completions each reward gave no verdict in a step.
+    ///
+    /// # Errors
+    /// [`Kind::Diverged`] `W030` where one has failed too often for too long; `reason` gives its last words.
+    pub fn check_rewards(
+        &mut self,
+        limits: &Limits,
+        failures: &BTreeMap<&str, f64>,
+        reason: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), Problem> {
+        let patience = limits.window.clamp(1, STOP_AFTER);
+        for (label, share) in failures {
+            let held = self.holding.entry(format!("{FAILING}{label}")).or_default();
+            *held = if *share > limits.stop_no_verdict { *held + 1 } else { 0 };
+            if *held >= patience {
+                return Err(failed(label, (*share, limits.stop_no_verdict), *held, reason(label)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a run says that stops for a reward.
+fn failed(label: &str, (share, limit): (f64, f64), steps: u64, reason: Option<String>) -> Problem {
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let steps = if steps == 1 { "this step".to_string() } else { format!("{steps} steps in a row") };
+    let message = format!(
+        "reward `{label}` gave no verdict on {} of the completions, above the limit in {steps}",
+        percent(share)
+    );
+    let problem = Problem::new(Kind::Diverged, "W030", message);
+    let problem = match reason {
+        Some(reason) => problem.why(format!("it says: {reason}")),
+        None => problem,
+    };
+    problem
+        .why(format!(
+            "`health.stop_no_verdict` allows {}: learning from the rest alone follows whatever the reward happens to judge",
+            percent(limit)
+        ))
+        .hint(
+            "mend the reward (`lapidary reward` tries it on a file) and run the same command again: the run goes on at its last \
+             checkpoint. `stop_no_verdict = 1` in `[stage.health]` never stops",
+        )
 }
 
 struct Rule {
@@ -204,8 +258,14 @@ fn rules(state: &HealthState, limits: &Limits, vitals: &Vitals) -> Vec<Rule> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { window: 3, max_zero_std: 0.9, min_entropy: 0.01, max_length_drift: 3.0, max_no_verdict: 0.2 };
+    const LIMITS: Limits = Limits {
+        window: 3,
+        max_zero_std: 0.9,
+        min_entropy: 0.01,
+        max_length_drift: 3.0,
+        max_no_verdict: 0.2,
+        stop_no_verdict: 0.5,
+    };
 
     fn healthy() -> Vitals {
         Vitals { zero_std: 0.3, reward: 0.4, entropy: 0.5, length: 20.0, max_ratio: 1.0, ..Vitals::default() }
@@ -278,6 +338,28 @@ mod tests {
         let noisy = |step: u64| Vitals { reward: if step.is_multiple_of(2) { 0.5 } else { 0.3 }, ..healthy() };
         assert!(spoken("reward_collapse", 40, noisy).is_empty());
         assert!(spoken("reward_collapse", 40, |step| Vitals { reward: -(step as f64), ..healthy() }).is_empty());
+    }
+
+    /// The step (from 1) at which a reward with these shares of failures stops the run.
+    fn stops(limits: &Limits, shares: &[f64]) -> Option<usize> {
+        let mut state = HealthState::default();
+        let check = |share: &f64| {
+            let failures = BTreeMap::from([("judge", *share), ("math", 0.0)]);
+            state.check_rewards(limits, &failures, |_| Some("timed out".into())).is_err()
+        };
+        shares.iter().position(check).map(|at| at + 1)
+    }
+
+    #[test]
+    fn a_reward_that_keeps_failing_stops_the_run_and_one_that_recovers_does_not() {
+        assert_eq!(stops(&LIMITS, &[1.0, 0.6, 0.51, 1.0]), Some(3));
+        assert_eq!(stops(&LIMITS, &[1.0, 1.0, 0.5, 1.0, 1.0, 0.0]), None, "at the limit is not above it");
+        assert_eq!(stops(&Limits { window: 1, ..LIMITS }, &[0.0, 0.6]), Some(2));
+        assert_eq!(stops(&Limits { window: 50, ..LIMITS }, &[1.0; 9]), Some(3));
+        assert_eq!(stops(&Limits { stop_no_verdict: 1.0, ..LIMITS }, &[1.0; 9]), None);
+        let problem = failed("judge", (1.0, 0.5), 3, Some("timed out".into()));
+        assert_eq!((problem.kind(), problem.code()), (Kind::Diverged, "W030"));
+        assert!(problem.reasons()[0].contains("timed out") && problem.advice().is_some(), "{problem}");
     }
 
     #[test]

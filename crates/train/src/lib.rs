@@ -24,6 +24,7 @@ pub mod plan;
 mod prompts;
 pub mod recipe;
 mod reference;
+pub mod replay;
 pub mod report;
 mod rl;
 pub mod rollouts;

@@ -226,6 +226,7 @@ impl<'r> RlWork<'r> {
             min_entropy: health.min_entropy,
             max_length_drift: health.max_length_drift,
             max_no_verdict: health.max_no_verdict,
+            stop_no_verdict: health.stop_no_verdict,
         }
     }
 
@@ -270,6 +271,8 @@ impl Work for RlWork<'_> {
         metrics.extend(self.look_ahead(bench, state, &step)?);
         let warnings =
             state.health.observe(state.step + 1, &self.limits(), &self.vitals(&metrics, &step, judged.reward));
+        let stop =
+            state.health.check_rewards(&self.limits(), &summary::failures(&step), |label| last_words(&step, label));
         let sampled: usize = step.fresh().map(Sampled::length).sum();
         let tokens = sampled as u64 + state.tokens - before;
         let mut samples: Vec<Sampled> = step.groups.into_iter().flatten().collect();
@@ -277,7 +280,7 @@ impl Work for RlWork<'_> {
             // Only measured: not worth its place in the files of rollouts.
             samples.iter_mut().for_each(|sampled| sampled.rollout.routing = None);
         }
-        Ok(StepReport { metrics, samples, warnings, tokens, ..StepReport::default() })
+        Ok(StepReport { metrics, samples, warnings, tokens, stop: stop.err(), ..StepReport::default() })
     }
 
     fn prompts(&self) -> &Prompts {
@@ -287,6 +290,12 @@ impl Work for RlWork<'_> {
     fn set_reference(&mut self, reference: Reference) {
         self.reference = Some(reference);
     }
+}
+
+/// Why a reward gave no verdict, from the last completion that it failed on.
+fn last_words(step: &Step, label: &str) -> Option<String> {
+    let failed = |sampled: &&Sampled| sampled.rewards.get(label).is_some_and(Value::is_null);
+    step.fresh().filter(failed).last().map(|sampled| sampled.verdict.reason().to_string())
 }
 
 fn find(metrics: &Metrics, name: &str) -> Option<f64> {

@@ -1,11 +1,12 @@
 //! Sampled answers: how they come to be, and the files that keep every one of them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use lapidary_core::{Item, Key, Kind, Problem, PromptText, Ragged, Result, Rollout, StopReason, TokenRole, Verdict};
 use lapidary_engine::{Choose, Record, SampleRequest};
-use lapidary_reward::{Attempt, Mix};
+use lapidary_reward::{Attempt, Mix, MixVerdicts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -39,7 +40,7 @@ pub struct Sampled {
     pub metadata: Map<String, Value>,
     /// The weighted sum of the rewards, or why there is none.
     pub verdict: Verdict,
-    /// Each reward by its label, unweighted.
+    /// Each reward by its label, unweighted; null where it gave no verdict, absent where a gate before it was closed.
     pub rewards: Map<String, Value>,
     /// What was added for its length; 0 where the method does not.
     pub length_penalty: f64,
@@ -116,7 +117,7 @@ pub(crate) fn sample(
         }
         groups.push(group);
     }
-    bench.stopwatch.time(Phase::Reward, || score(items, &mut groups, rewards));
+    bench.stopwatch.time(Phase::Reward, || score(&mut groups, rewards));
     Ok(groups)
 }
 
@@ -175,25 +176,43 @@ fn after_prompt(prompt: usize, support: &Ragged<u32>) -> Ragged<u32> {
     out
 }
 
-fn score(items: &[Item], groups: &mut [Vec<Sampled>], rewards: &Mix) {
-    let plain: Vec<String> = items.iter().map(|item| item.prompt.plain()).collect();
-    let mut attempts = Vec::new();
-    for ((item, prompt), group) in items.iter().zip(&plain).zip(&*groups) {
-        attempts.extend(group.iter().map(|sampled| Attempt {
-            prompt,
-            completion: &sampled.completion,
-            answer: item.answer.as_deref(),
-            metadata: &item.metadata,
-            tokens: sampled.length(),
-            truncated: sampled.truncated(),
-        }));
-    }
-    let verdicts = rewards.score(&attempts);
+fn score(groups: &mut [Vec<Sampled>], rewards: &Mix) {
+    let verdicts = judge(groups.iter().flatten(), rewards);
     for (row, sampled) in groups.iter_mut().flatten().enumerate() {
         sampled.verdict = verdicts.total[row].clone();
-        let parts = rewards.parts().iter().zip(&verdicts.parts);
-        sampled.rewards = parts.map(|(part, given)| (part.label.clone(), number(given[row].value()))).collect();
+        sampled.rewards = parts_of(&verdicts, rewards, row);
     }
+}
+
+/// What rewards say of samples, from nothing but the samples: those of a saved file get the verdicts that they got when they
+/// were drawn. The samples of a prompt are those with its number.
+pub fn judge<'a>(samples: impl Iterator<Item = &'a Sampled> + Clone, rewards: &Mix) -> MixVerdicts {
+    let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for sampled in samples.clone() {
+        lengths.entry(sampled.rollout.prompt).or_default().push(sampled.length());
+    }
+    let prompts: Vec<String> = samples.clone().map(|sampled| sampled.prompt_text.plain()).collect();
+    let attempts: Vec<Attempt<'_>> = samples
+        .zip(&prompts)
+        .map(|(sampled, prompt)| Attempt {
+            prompt,
+            completion: &sampled.completion,
+            answer: sampled.answer.as_deref(),
+            metadata: &sampled.metadata,
+            tokens: sampled.length(),
+            truncated: sampled.truncated(),
+            group: lengths.get(&sampled.rollout.prompt).map_or(&[], Vec::as_slice),
+            first: None,
+        })
+        .collect();
+    rewards.score(&attempts)
+}
+
+/// [`Sampled::rewards`] of a row.
+pub(crate) fn parts_of(verdicts: &MixVerdicts, rewards: &Mix, row: usize) -> Map<String, Value> {
+    let parts = rewards.parts().iter().zip(&verdicts.parts);
+    let asked = parts.filter_map(|(part, given)| Some((part, given[row].as_ref()?)));
+    asked.map(|(part, verdict)| (part.settings.label.clone(), number(verdict.value()))).collect()
 }
 
 fn number(value: Option<f32>) -> Value {

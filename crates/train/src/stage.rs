@@ -1,6 +1,6 @@
 //! A stage is one kind of work, done step by step.
 
-use lapidary_core::Result;
+use lapidary_core::{Problem, Result};
 
 use crate::bench::Bench;
 use crate::prompts::{Prompts, Tasks};
@@ -25,6 +25,8 @@ pub(crate) struct StepReport {
     pub(crate) improved: bool,
     /// The stage is over, whatever steps are left.
     pub(crate) ends: bool,
+    /// Why the run must stop once this step is written down.
+    pub(crate) stop: Option<Problem>,
 }
 
 /// The work of a stage.

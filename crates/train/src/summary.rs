@@ -1,12 +1,13 @@
 //! What the samples and the losses of an rl step come to, as named numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::draw::Step;
 use crate::rollouts::Sampled;
 use crate::watch::Metrics;
 
-/// `rewards/<name>/mean` and `/std` over the samples to learn from that the reward gave a verdict on.
+/// `rewards/<name>/mean` and `/std` over the samples to learn from that the reward gave a verdict on, and `/no_verdict` over all
+/// that it was asked about in this step.
 pub(crate) fn rewards(step: &Step, penalised: bool) -> Metrics {
     let mut scores: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for sampled in step.kept() {
@@ -15,17 +16,36 @@ pub(crate) fn rewards(step: &Step, penalised: bool) -> Metrics {
             scores.extend(score.as_f64());
         }
     }
+    let failures = failures(step);
     let mut metrics = Metrics::new();
-    for (label, scores) in &scores {
-        let (mean, deviation) = mean_and_deviation(scores);
-        metrics.push((format!("rewards/{label}/mean"), mean));
-        metrics.push((format!("rewards/{label}/std"), deviation));
+    let labels: BTreeSet<&str> = scores.keys().chain(failures.keys()).copied().collect();
+    for label in labels {
+        // where there is no score there is no mean, and 0 would look like one
+        if let Some(scores) = scores.get(label).filter(|scores| !scores.is_empty()) {
+            let (mean, deviation) = mean_and_deviation(scores);
+            metrics.push((format!("rewards/{label}/mean"), mean));
+            metrics.push((format!("rewards/{label}/std"), deviation));
+        }
+        if let Some(share) = failures.get(label) {
+            metrics.push((format!("rewards/{label}/no_verdict"), *share));
+        }
     }
     if penalised {
         let penalties: Vec<f64> = step.kept().map(|sampled| sampled.length_penalty).collect();
         metrics.push(("rewards/overlong/mean".into(), mean_and_deviation(&penalties).0));
     }
     metrics
+}
+
+/// Per reward: the share of the completions it was asked about in this step on which it gave no verdict.
+pub(crate) fn failures(step: &Step) -> BTreeMap<&str, f64> {
+    let mut counts: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+    for (label, score) in step.fresh().flat_map(|sampled| &sampled.rewards) {
+        let [failed, asked] = counts.entry(label).or_default();
+        *failed += usize::from(score.is_null());
+        *asked += 1;
+    }
+    counts.into_iter().map(|(label, [failed, asked])| (label, failed as f64 / asked as f64)).collect()
 }
 
 /// Mean and population deviation; 0 of nothing.

@@ -9,9 +9,13 @@ mod generate;
 mod inspect;
 mod merge;
 mod methods;
+mod replay;
 mod reproduce;
 mod reward;
+mod reward_cases;
+mod reward_test;
 mod score;
+mod specs;
 mod tasks;
 pub mod train;
 
@@ -33,6 +37,7 @@ pub enum Command {
     Generate(generate::Generate),
     Score(score::Score),
     Reward(reward::Reward),
+    Replay(replay::Replay),
     Merge(merge::Merge),
     Inspect(inspect::Inspect),
     Diagnose(diagnose::Diagnose),
@@ -58,6 +63,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Command::Generate(verb) => verb.run(&mut output)?,
         Command::Score(verb) => verb.run(&mut output)?,
         Command::Reward(verb) => verb.run(&mut output)?,
+        Command::Replay(verb) => verb.run(&mut output)?,
         Command::Merge(verb) => verb.run(&mut output)?,
         Command::Methods(verb) => verb.run(&mut output)?,
         Command::Tasks(verb) => verb.run(&mut output)?,

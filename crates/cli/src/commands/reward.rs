@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use lapidary_core::{Kind, Problem, Verdict};
 use lapidary_reward::{Example, InstructionAccuracy, build, detailed_json, reward, rewards};
 use serde_json::{Map, Value};
 
+use super::reward_test::RewardTest;
 use super::{did_you_mean, options};
 use crate::input;
 use crate::output::{Output, theme};
@@ -23,10 +24,18 @@ const SHOWN: usize = 40;
 /// {"score": x or null, "reason": "…"}; null is no verdict, which is never counted as 0. `ifeval` also reads
 /// "instruction_id_list" and "kwargs" and writes {"score": x, "strict": […], "loose": […]}.
 #[derive(Args, Debug)]
-#[command(before_help = "Example: lapidary reward answer --input examples.jsonl --json")]
+#[command(
+    before_help = "Example: lapidary reward answer --input examples.jsonl --json",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Reward {
+    /// What to do instead
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// A name of `lapidary rewards`
-    name: String,
+    #[arg(required = true)]
+    name: Option<String>,
     /// JSON lines; - is stdin
     #[arg(short, long, default_value = "-", value_name = "FILE")]
     input: PathBuf,
@@ -35,15 +44,25 @@ pub struct Reward {
     set: Vec<String>,
 }
 
+/// What else can be done with a reward.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Test(RewardTest),
+}
+
 impl Reward {
     /// Runs the verb.
     pub fn run(&self, output: &mut Output) -> Outcome {
-        if reward(&self.name).is_none() {
-            let known: Vec<&str> = rewards().iter().map(|reward| reward.name).collect();
-            let problem = Problem::new(Kind::Usage, "W001", format!("there is no reward `{}`", self.name));
-            return Err(problem.hint(did_you_mean(&self.name, &known)).into());
+        if let Some(Verb::Test(test)) = &self.verb {
+            return test.run(output);
         }
-        let reward = build(&self.name, &Value::Object(options(&self.set)?))?;
+        let name = self.name.as_deref().unwrap_or_default();
+        if reward(name).is_none() {
+            let known: Vec<&str> = rewards().iter().map(|reward| reward.name).collect();
+            let problem = Problem::new(Kind::Usage, "W001", format!("there is no reward `{name}`"));
+            return Err(problem.hint(did_you_mean(name, &known)).into());
+        }
+        let reward = build(name, &Value::Object(options(&self.set)?))?;
         let mut waiting = Vec::new();
         let mut scored = Summary::default();
         let mut answer = |waiting: &mut Vec<Example>, output: &mut Output| -> Outcome {

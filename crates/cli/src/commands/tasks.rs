@@ -2,6 +2,7 @@
 
 use clap::Args;
 use lapidary_core::{Kind, Problem};
+use lapidary_reward::mix::PART_OPTIONS;
 use lapidary_reward::options::OptionInfo;
 use lapidary_reward::{RewardInfo, reward, rewards};
 use lapidary_task::{Split, TaskInfo, TaskSpec, build, task, tasks};
@@ -67,7 +68,9 @@ impl Rewards {
         }
         output.line(theme::bold(reward.name))?;
         output.line(format!("{}\n\n    score = {}\n", reward.summary, reward.formula))?;
-        show_options(reward.options, output)
+        show_options(reward.options, output)?;
+        output.line(format!("\n{}", theme::bold("In a list of rewards, besides")))?;
+        show_options(PART_OPTIONS, output)
     }
 }
 

@@ -253,6 +253,15 @@ const METRICS: &[Metric] = &[
         "0: this reward tells no answer from another and only shifts the sum",
     ),
     metric(
+        "rewards/<name>/no_verdict",
+        "One reward, no verdict",
+        "share",
+        "share of the completions that one of the rewards was asked about and gave no verdict on; those behind a closed gate \
+         are not asked",
+        "0",
+        "above 0: this reward fails; the reasons are in `rollouts/`. Above `health.stop_no_verdict` the run stops",
+    ),
+    metric(
         "completions/mean_length",
         "Length of answers",
         "tokens",
@@ -439,6 +448,7 @@ mod tests {
     fn labels_of_rewards_are_filled_in() {
         assert_eq!(describe("rewards/answer/mean").unwrap().name, "rewards/<name>/mean");
         assert_eq!(describe("rewards/a/b/std").unwrap().name, "rewards/<name>/std");
+        assert_eq!(describe("rewards/judge/no_verdict").unwrap().name, "rewards/<name>/no_verdict");
         assert_eq!(describe("rewards//mean"), None);
         assert_eq!(describe("rewards/mean"), None);
         assert_eq!(describe("made_up"), None);

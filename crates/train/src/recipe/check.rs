@@ -12,6 +12,7 @@ use super::settings::{self, Settings};
 use super::supervised::SUPERVISED_ONLY;
 use super::tree::Tree;
 use super::*;
+use crate::diagnose::rules::STOP_NO_VERDICT;
 
 /// Keys of a stage that only `kind = "rl"` has.
 const RL_ONLY: &[&str] = &[
@@ -394,6 +395,13 @@ impl Checker<'_> {
             min_entropy: self.number("min_entropy", raw.min_entropy, 0.01, |x| x >= 0.0, "0 or more")?,
             max_length_drift: self.number("max_length_drift", raw.max_length_drift, 3.0, |x| x > 1.0, "above 1")?,
             max_no_verdict: self.number("max_no_verdict", raw.max_no_verdict, 0.2, share, "between 0 and 1")?,
+            stop_no_verdict: self.number(
+                "stop_no_verdict",
+                raw.stop_no_verdict,
+                STOP_NO_VERDICT,
+                share,
+                "between 0 and 1",
+            )?,
         })
     }
 
@@ -409,7 +417,7 @@ impl Checker<'_> {
             }
         };
         let reward = match raw.reward {
-            Some(reward) => self.reward(reward, "reward", &task)?,
+            Some(reward) => self.single_reward(reward, &task)?,
             None => RewardChoice::answer(),
         };
         let length = rl.map_or(256, |rl| rl.max_new_tokens) as u64;

@@ -216,9 +216,9 @@ pub struct TaskChoice {
 pub struct RewardChoice {
     /// A name of the registry.
     pub name: String,
-    /// Factor in the sum of rewards; finite, not 0.
+    /// Factor in the sum of rewards; finite, and 0 for a gate only.
     pub weight: f64,
-    /// The other keys of the table.
+    /// The other keys of the table: label, gate, and the options of the reward.
     pub options: Map<String, Value>,
 }
 
@@ -236,6 +236,8 @@ pub struct Health {
     pub max_length_drift: f64,
     /// Largest share of completions without a verdict.
     pub max_no_verdict: f64,
+    /// Largest share of completions that a single reward may fail to judge before the run stops; 1 never stops it.
+    pub stop_no_verdict: f64,
 }
 
 /// Evaluation on held-out prompts.

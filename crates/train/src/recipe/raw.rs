@@ -118,7 +118,7 @@ pub(super) struct RawStage {
     #[schemars(schema_with = "schema::method")]
     pub method: Option<String>,
     /// (rl) What a completion is worth: names of `lapidary rewards` or tables `{ name = …, weight = 1.0, option = … }`,
-    /// summed by weight. Default `["answer"]`.
+    /// summed by weight; a part with `gate` decides the whole where its score is below that. Default `["answer"]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::rewards")]
     pub reward: Option<RawRewards>,
@@ -196,6 +196,11 @@ pub(super) struct RawHealth {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max_no_verdict: Option<f64>,
+    /// Largest share of the completions that a single reward may fail to judge, 3 steps in a row (fewer where `window` is), before
+    /// the run stops; 1 never stops it. Default 0.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub stop_no_verdict: Option<f64>,
 }
 
 /// Evaluation on held-out prompts, before the first stage, during stages, and after each.

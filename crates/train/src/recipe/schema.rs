@@ -1,6 +1,8 @@
 //! The JSON schema of a recipe, with the names of the registries.
 
 use lapidary_algo::{MethodKind, Overrides};
+use lapidary_reward::mix::PART_OPTIONS;
+use lapidary_reward::options::OptionInfo;
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Value, json};
 
@@ -55,13 +57,12 @@ pub(super) fn task(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "anyOf": choices })
 }
 
-fn reward_value() -> Value {
-    let weight = json!({ "type": "number", "description": "Factor in the sum of rewards. Default 1." });
-    let label = json!({ "type": "string", "description": "Its name in metrics. Default: its own name." });
+/// A reward, with the keys that `parts` names beside its own.
+fn reward_value(parts: &[OptionInfo]) -> Value {
     let mut choices = vec![json!({ "enum": names::rewards() })];
+    let extra: Vec<(&str, Value)> = parts.iter().map(|option| (option.name, option.schema())).collect();
     choices.extend(lapidary_reward::rewards().iter().map(|reward| {
         let name = json!({ "const": reward.name, "description": reward.summary });
-        let extra = [("weight", weight.clone()), ("label", label.clone())];
         let mut schema = schema_with("name", name, reward.options, &extra);
         if reward.name == "answer" {
             // It stands for the reward of the task at hand and takes that one's options.
@@ -73,11 +74,14 @@ fn reward_value() -> Value {
 }
 
 pub(super) fn reward(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "anyOf": [reward_value()] })
+    // A resolved recipe writes every weight, though the only reward of an evaluation needs none.
+    let weight: Vec<OptionInfo> = PART_OPTIONS.iter().filter(|option| option.name == "weight").copied().collect();
+    json_schema!({ "anyOf": [reward_value(&weight)] })
 }
 
 pub(super) fn rewards(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "anyOf": [reward_value(), { "type": "array", "minItems": 1, "items": reward_value() }] })
+    let one = reward_value(PART_OPTIONS);
+    json_schema!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
 }
 
 /// TOML has no null: an optional key is left out.

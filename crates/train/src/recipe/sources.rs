@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use lapidary_core::{Problem, Result};
+use lapidary_core::{Kind, Problem, Result};
+use lapidary_reward::PartSettings;
+use lapidary_reward::mix::{PART_OPTIONS, follows};
 use lapidary_reward::options::{OptionInfo, Options, Owner};
 use lapidary_task::TaskSpec;
 use serde_json::{Map, Value, json};
@@ -13,10 +15,10 @@ use super::raw::{RawReward, RawTask};
 use super::tree::{self, Node};
 use super::{RewardChoice, TaskChoice, names};
 
+/// Rewards that look at the machine when they are built: a program, a key, a sandbox. A recipe may be checked on another one.
+const OUTSIDE: &[&str] = &["command", "judge", "code"];
 /// The reward that stands for whichever checks the answers of the task at hand.
 const ANSWER: &str = "answer";
-/// The option of every reward that names it in metrics.
-const LABEL: &str = "label";
 
 impl Checker<'_> {
     pub(super) fn task(&self, raw: Option<RawTask>) -> Result<TaskChoice> {
@@ -82,7 +84,7 @@ impl Checker<'_> {
         let rewards: Vec<RewardChoice> = raw
             .into_iter()
             .enumerate()
-            .map(|(at, reward)| self.reward(reward, &key(at), task))
+            .map(|(at, reward)| self.reward(reward, &key(at), task, at == 0))
             .collect::<Result<_>>()?;
         let label = |at: usize| rewards[at].label();
         match (1..rewards.len()).find(|&at| (0..at).any(|other| label(other) == label(at))) {
@@ -93,39 +95,57 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn reward(&self, raw: RawReward, key: &str, task: &TaskChoice) -> Result<RewardChoice> {
-        let (choice, name_key) = match raw {
-            RawReward::Text(name) => (RewardChoice { name, weight: 1.0, options: Map::new() }, key.to_string()),
+    /// One of a list of rewards, `first` where it begins it.
+    fn reward(&self, raw: RawReward, key: &str, task: &TaskChoice, first: bool) -> Result<RewardChoice> {
+        let (name, name_key, mut options) = match raw {
+            RawReward::Text(name) => (name, key.to_string(), Map::new()),
             RawReward::Table(mut table) => {
                 let name = self.text_of(&mut table, key, "name")?.ok_or_else(|| {
                     self.wrong_value("R004", key, "the key `name` is missing", "`name` belongs in this table")
                         .hint(format!("rewards are {}", listed(names::rewards())))
                 })?;
-                let weight = self.weight(&mut table, key)?;
-                (RewardChoice { name, weight, options: table }, format!("{key}.name"))
+                (name, format!("{key}.name"), table)
             }
         };
-        if !names::rewards().contains(&choice.name.as_str()) {
-            return Err(self.unknown("R012", "reward", &name_key, &choice.name, &names::rewards()));
+        let Some(named) = lapidary_reward::reward(&name) else {
+            return Err(self.unknown("R012", "reward", &name_key, &name, &names::rewards()));
+        };
+        let meant = if name == ANSWER { lapidary_reward::reward(answer_of(task)).unwrap_or(named) } else { named };
+        let mut own = options.clone();
+        let settings = PartSettings::take(named.name, &mut own);
+        let owner = Owner { what: "reward", name: meant.name, unknown: "W002", wrong: "W003" };
+        let checked = settings.and_then(|settings| {
+            let given = Value::Object(own.clone());
+            Options::check(owner, meant.options, &given)?;
+            // what no single option shows: a minimum above its maximum, a pattern that is none
+            let built = (!OUTSIDE.contains(&meant.name)).then(|| lapidary_reward::build(meant.name, &given));
+            built.transpose().map(|_| settings)
+        });
+        let settings = checked.map_err(|problem| self.in_options(problem, key, &options))?;
+        if first && follows(meant.name, &own) {
+            let message = format!("reward `{name}` goes by the score of the first reward, but is the first");
+            return Err(self
+                .wrong_value("R012", key, message, "the first of the list")
+                .hint("put the reward that checks the answer before it: `reward = [\"answer\", { … }]`"));
         }
-        let meant = if choice.name == ANSWER { answer_of(task) } else { &choice.name };
-        if let Some(info) = lapidary_reward::reward(meant) {
-            let owner = Owner { what: "reward", name: info.name, unknown: "W002", wrong: "W003" };
-            let mut given = choice.options.clone();
-            given.shift_remove(LABEL);
-            Options::check(owner, info.options, &Value::Object(given))
-                .map_err(|problem| self.in_options(problem, key, &choice.options))?;
-        }
-        Ok(choice)
+        // as written: the 32-bit number nearest to 0.1 is not what a person wants to read
+        let weight = options.shift_remove("weight").and_then(|weight| weight.as_f64());
+        Ok(RewardChoice { name, weight: weight.unwrap_or(settings.weight.into()), options })
     }
 
-    fn weight(&self, table: &mut Map<String, Value>, key: &str) -> Result<f64> {
-        let Some(weight) = table.shift_remove("weight") else { return Ok(1.0) };
-        // Rewards are 32-bit: a weight that is not finite there would be no weight.
-        weight.as_f64().filter(|weight| *weight != 0.0 && (*weight as f32).is_finite()).ok_or_else(|| {
-            let key = format!("{key}.weight");
-            self.wrong_value("R006", &key, format!("`weight` is {weight}"), "must be a number, not 0")
-        })
+    /// The reward of an evaluation, which is no list.
+    pub(super) fn single_reward(&self, raw: RawReward, task: &TaskChoice) -> Result<RewardChoice> {
+        let choice = self.reward(raw, "reward", task, true)?;
+        let listed = PART_OPTIONS.iter().find(|option| choice.options.contains_key(option.name));
+        match listed {
+            None => Ok(choice),
+            Some(option) => Err(Problem::new(
+                Kind::Usage,
+                "R012",
+                format!("`{}` belongs to a list of rewards, but an evaluation has one", option.name),
+            )
+            .at(self.tree.key_place(&self.path(&format!("reward.{}", option.name)), "remove this"))),
+        }
     }
 
     fn text_of(&self, table: &mut Map<String, Value>, key: &str, field: &str) -> Result<Option<String>> {
@@ -149,6 +169,11 @@ impl Checker<'_> {
 }
 
 impl TaskChoice {
+    /// The reward that `answer` stands for.
+    pub fn answer_reward(&self) -> &'static str {
+        answer_of(self)
+    }
+
     /// The same, as [`lapidary_task::build`] takes it.
     pub fn spec(&self) -> TaskSpec {
         let (key, value) = match &self.path {
@@ -169,7 +194,7 @@ impl RewardChoice {
 
     /// Its name in metrics.
     fn label(&self) -> &str {
-        self.options.get(LABEL).and_then(Value::as_str).unwrap_or(&self.name)
+        self.options.get("label").and_then(Value::as_str).unwrap_or(&self.name)
     }
 }
 

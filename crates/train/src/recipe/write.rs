@@ -167,6 +167,7 @@ fn health(health: &Health) -> Vec<(&'static str, Value)> {
         ("min_entropy", json!(health.min_entropy)),
         ("max_length_drift", json!(health.max_length_drift)),
         ("max_no_verdict", json!(health.max_no_verdict)),
+        ("stop_no_verdict", json!(health.stop_no_verdict)),
     ]
 }
 

@@ -282,10 +282,12 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             ear: self.ear,
             stopwatch: &self.stopwatch,
         };
-        let report = work.step(&mut bench, &mut self.state).map_err(|problem| {
+        let placed = |problem: Problem| {
             let context = format!("step {} ({}, step {} of its stage)", at.step, at.stage_name, at.stage_step);
             if problem.kind() == Kind::Diverged { problem.context(context) } else { problem }
-        })?;
+        };
+        let mut report = work.step(&mut bench, &mut self.state).map_err(placed)?;
+        let stop = report.stop.take();
         self.state.step += 1;
         self.state.stage_step += 1;
         if !report.samples.is_empty() {
@@ -297,7 +299,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             self.keep_best()?;
         }
         self.tell_step(&at, &report, started.elapsed().as_secs_f64())?;
-        Ok(report.ends)
+        stop.map_or(Ok(report.ends), |problem| Err(placed(problem)))
     }
 
     /// Timings go to events and to whoever watches; nothing of the result depends on them.

@@ -31,6 +31,9 @@ pub(crate) const ZERO_STD_LIMIT: f64 = 0.9;
 pub(crate) const LENGTH_LIMIT: f64 = 3.0;
 /// Share of completions without a verdict: default of `max_no_verdict`.
 pub(crate) const NO_VERDICT_LIMIT: f64 = 0.2;
+/// Share of the completions that one reward fails to judge at which a run stops: default of `stop_no_verdict`. What is learned
+/// from the other half is learned from a biased sample.
+pub(crate) const STOP_NO_VERDICT: f64 = 0.5;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
