@@ -178,6 +178,15 @@ fn settings_of_a_method_are_put_over_its_defaults_and_written_in_full() {
 }
 
 #[test]
+fn a_limit_that_stops_a_run_is_kept_whether_it_was_chosen_or_not() {
+    for (set, limit) in [("stage.rl.health.stop_no_verdict=0.25", 0.25), ("stage.rl.steps=3", 0.5)] {
+        let recipe = load(GOOD, &[set]).unwrap();
+        assert_eq!(rl(&load(&recipe.to_toml(), &[]).unwrap()).health.stop_no_verdict, limit);
+        assert_eq!(recipe.to_toml().contains("stop_no_verdict"), limit != 0.5);
+    }
+}
+
+#[test]
 fn every_method_resolves_and_reads_back() {
     for method in lapidary_algo::methods().iter().filter(|method| method.name != "sft") {
         let recipe = load(&GOOD.replace("gspo", method.name), &[]).unwrap();

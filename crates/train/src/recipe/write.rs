@@ -7,6 +7,7 @@ use super::{
     Curriculum, DynamicSampling, DynamicTemperature, Health, Recipe, RewardChoice, Rl, RoutingReplay, Stage,
     TaskChoice, Training,
 };
+use crate::diagnose::rules::STOP_NO_VERDICT;
 
 /// A table of the document: its header, its dotted path, and its keys in order.
 struct Section {
@@ -161,14 +162,18 @@ fn training(entries: &mut Vec<(&'static str, Value)>, training: &Training) {
 }
 
 fn health(health: &Health) -> Vec<(&'static str, Value)> {
-    vec![
+    let mut entries = vec![
         ("window", json!(health.window)),
         ("max_zero_std", json!(health.max_zero_std)),
         ("min_entropy", json!(health.min_entropy)),
         ("max_length_drift", json!(health.max_length_drift)),
         ("max_no_verdict", json!(health.max_no_verdict)),
-        ("stop_no_verdict", json!(health.stop_no_verdict)),
-    ]
+    ];
+    // a last resort, as the replay of routing is a special case: written where it was chosen
+    if health.stop_no_verdict != STOP_NO_VERDICT {
+        entries.push(("stop_no_verdict", json!(health.stop_no_verdict)));
+    }
+    entries
 }
 
 fn task(task: &TaskChoice) -> Value {
