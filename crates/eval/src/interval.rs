@@ -17,6 +17,8 @@ pub enum IntervalMethod {
     Bootstrap,
     /// Difference of two proportions on the same prompts, Newcombe's square-and-add.
     Newcombe,
+    /// All values whose likelihood is not significantly below the largest.
+    LikelihoodRatio,
     /// One value only: nothing can be said about its error, the interval is the whole range of the quantity.
     Unknown,
 }

@@ -19,7 +19,7 @@ pub enum Divergence {
     AlphaDivergence,
 }
 
-/// Whether pairs are weighted by how likely the policy is to write them (WPO, Zhou et al. 2024, arXiv 2406.11827, §3).
+/// Whether pairs are weighted by how likely the policy is to write them (WPO, Zhou et al. 2024, arXiv 2406.11827).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Weighting {

@@ -156,7 +156,7 @@ impl Preference {
         self.prepare_with(&|_| rewards.to_vec(), &|_| Vec::new(), examples, None, state, progress)
     }
 
-    fn prepare_with(
+    pub(crate) fn prepare_with(
         &self,
         rewards: &dyn Fn(&Part) -> Vec<f64>,
         reference: &dyn Fn(&Part) -> Vec<f64>,

@@ -64,6 +64,20 @@ macro_rules! numbers {
                 match number { $(Number::$variant => self.$key,)* }
             }
 
+            /// The name that was chosen under a key that is no number.
+            pub(crate) fn choice(&self, key: &str) -> Option<String> {
+                match key {
+                    "f_divergence" => self.f_divergence.map(named),
+                    "weighting" => self.weighting.map(named),
+                    "rho" => self.rho.map(named),
+                    "rho_on" => self.rho_on.map(named),
+                    "bco_shift" => self.bco_shift.map(named),
+                    "ties" => self.ties.map(named),
+                    "primary_loss" => self.primary_loss.clone(),
+                    _ => None,
+                }
+            }
+
             pub(crate) fn number_mut(&mut self, number: Number) -> &mut Option<f64> {
                 match number { $(Number::$variant => &mut self.$key,)* }
             }
@@ -120,6 +134,18 @@ numbers! {
     CenterRewards = center_rewards,
     /// How close a tie is, at least 0: η of Rao and Kupper, ν of Davidson.
     TieWidth = tie_width,
+}
+
+/// A choice as a recipe writes it: its variant's name in snake case.
+fn named(choice: impl fmt::Debug) -> String {
+    let mut out = String::new();
+    for (index, letter) in format!("{choice:?}").chars().enumerate() {
+        if letter.is_uppercase() && index > 0 {
+            out.push('_');
+        }
+        out.extend(letter.to_lowercase());
+    }
+    out
 }
 
 /// Values of the numbers that a loss reads.

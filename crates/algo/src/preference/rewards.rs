@@ -3,7 +3,7 @@
 //! ```text
 //! L = mean_i w_i·loss(r_w − r_l − m_i) + c·mean_i (r_w + r_l)²
 //! ```
-//! The second term (Eisenstein et al. 2023, arXiv 2312.09244, §2) fixes the constant that a comparison cannot see.
+//! The second term (Eisenstein et al. 2023, arXiv 2312.09244) fixes the constant that a comparison cannot see.
 
 use lapidary_core::{Kind, Problem, Ragged, Result, TokenGrads};
 

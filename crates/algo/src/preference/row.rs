@@ -75,7 +75,7 @@ impl PartialEq for PreferenceLoss {
 }
 
 /// Numbers that every policy's loss has: off unless the loss says otherwise.
-const OF_POLICIES: &[Parameter] = &[
+pub(crate) const OF_POLICIES: &[Parameter] = &[
     Parameter {
         number: Number::NllCoefficient,
         default: 0.0,
@@ -86,7 +86,7 @@ const OF_POLICIES: &[Parameter] = &[
         number: Number::LdAlpha,
         default: 1.0,
         range: Range::Within(0.0, 1.0),
-        source: "off; LD-DPO (arXiv 2409.06411, eq. 10) has 0.3 to 0.7 against growing length",
+        source: "off; LD-DPO (arXiv 2409.06411) has less against growing length",
     },
     Parameter {
         number: Number::FAlpha,
@@ -97,11 +97,11 @@ const OF_POLICIES: &[Parameter] = &[
 ];
 
 /// Numbers that every reward model's loss has.
-const OF_REWARDS: &[Parameter] = &[Parameter {
+pub(crate) const OF_REWARDS: &[Parameter] = &[Parameter {
     number: Number::CenterRewards,
     default: 0.0,
     range: Range::AtLeast(0.0),
-    source: "off as in TRL, which recommends 0.01 (arXiv 2312.09244, §2)",
+    source: "off as in TRL, which recommends 0.01 (arXiv 2312.09244)",
 }];
 
 impl PreferenceLoss {

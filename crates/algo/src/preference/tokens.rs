@@ -36,7 +36,7 @@ pub struct PreferenceTokenOutput {
 }
 
 /// `mean_t (logp_t − ln a_t)`: log of WPO's weight of an answer, with the alignment `a_t` = `max_v π(v)` (greedy),
-/// `Σ_v π(v)²` (sampled) or 1 (`None`). Zhou et al. 2024, arXiv 2406.11827, §3.2.
+/// `Σ_v π(v)²` (sampled) or 1 (`None`). Zhou et al. 2024, arXiv 2406.11827.
 pub fn wpo_log_weight(logp: &[f64], log_alignment: Option<&[f64]>) -> f64 {
     assert!(!logp.is_empty(), "an answer without tokens has no weight");
     let aligned = |at: usize| logp[at] - log_alignment.map_or(0.0, |alignment| alignment[at]);

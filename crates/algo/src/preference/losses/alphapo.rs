@@ -3,14 +3,14 @@
 //! ```text
 //! r = (1 − p^(−α))/α,   p = exp(logp/n),   L = −ln σ( β(r_w − r_l) − γ )
 //! ```
-//! Gupta et al. 2025, arXiv 2501.03884, eq. 6. α → 0 is SimPO.
+//! Gupta et al. 2025, arXiv 2501.03884 α → 0 is SimPO.
 
 use super::prelude::*;
 
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "alphapo",
     title: "AlphaPO",
-    paper: "Gupta et al. 2025, arXiv 2501.03884, eq. 6",
+    paper: "Gupta et al. 2025, arXiv 2501.03884",
     equation: "r = (1 − exp(−α·logp/n))/α\n\
                L = −ln σ( β·(r_w − r_l) − γ )",
     when: "SimPO, where the probability of chosen answers falls too far.",
@@ -26,22 +26,18 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
             number: Number::Beta,
             default: 2.5,
             range: Range::Above(0.0),
-            source: "arXiv 2501.03884, app. B: 2.5 for Llama 3 8B",
+            source: "arXiv 2501.03884.5 for Llama 3 8B",
         },
         Parameter { number: Number::SimpoGamma, default: 1.0, range: Range::AtLeast(0.0), source: "as SimPO" },
         Parameter {
             number: Number::AlphapoAlpha,
             default: 0.25,
             range: Range::Not(0.0),
-            source: "arXiv 2501.03884, §4: 0.25",
+            source: "arXiv 2501.03884 has small positive values",
         },
     ],
     sources: &[],
-    suggestions: &[Suggestion {
-        key: "learning_rate",
-        value: 7e-7,
-        source: "arXiv 2501.03884, app. B: of the order of SimPO's",
-    }],
+    suggestions: &[Suggestion { key: "learning_rate", value: 7e-7, source: "arXiv 2501.03884 the order of SimPO's" }],
     choice: None,
 };
 

@@ -3,7 +3,7 @@
 //! ```text
 //! L = σ(r_w) + 1 − σ(r_w − r_l),   r = β(logp − ref)
 //! ```
-//! D'Oosterlinck et al. 2024, arXiv 2408.06266, eq. 3; TRL's `apo_down`.
+//! D'Oosterlinck et al. 2024, arXiv 2408.06266; TRL's `apo_down`.
 
 use super::prelude::*;
 use crate::preference::formula::PairTerm;
@@ -12,7 +12,7 @@ use crate::preference::numeric::sigmoid;
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "apo_down",
     title: "APO-down (anchored preference optimisation)",
-    paper: "D'Oosterlinck et al. 2024, arXiv 2408.06266, eq. 3",
+    paper: "D'Oosterlinck et al. 2024, arXiv 2408.06266",
     equation: "L = σ(r_w) + 1 − σ(r_w − r_l)",
     when: "Chosen answers that are worse than what the policy already writes, so that imitating them would be a loss.",
     differs: "The anchor is a small pull down on the chosen; `apo_zero` pulls it up.",
@@ -26,7 +26,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         number: Number::Beta,
         default: 0.1,
         range: Range::Above(0.0),
-        source: "TRL; arXiv 2408.06266, app. A has 0.1",
+        source: "TRL; arXiv 2408.06266 has 0.1",
     }],
     sources: &[],
     suggestions: &[Suggestion {

@@ -3,7 +3,7 @@
 //! ```text
 //! L = 1 − σ(r_w) + σ(r_l),   r = β(logp − ref)
 //! ```
-//! D'Oosterlinck et al. 2024, arXiv 2408.06266, eq. 2; TRL's `apo_zero`.
+//! D'Oosterlinck et al. 2024, arXiv 2408.06266; TRL's `apo_zero`.
 
 use super::prelude::*;
 use crate::preference::numeric::sigmoid;
@@ -11,7 +11,7 @@ use crate::preference::numeric::sigmoid;
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "apo_zero",
     title: "APO-zero (anchored preference optimisation)",
-    paper: "D'Oosterlinck et al. 2024, arXiv 2408.06266, eq. 2",
+    paper: "D'Oosterlinck et al. 2024, arXiv 2408.06266",
     equation: "L = 1 − σ(r_w) + σ(r_l)",
     when: "Chosen answers that are better than what the policy writes.",
     differs: "It can only raise the chosen and lower the rejected, where DPO may lower both; bounded on both sides, so outliers count little.",
@@ -25,7 +25,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         number: Number::Beta,
         default: 0.1,
         range: Range::Above(0.0),
-        source: "TRL; arXiv 2408.06266, app. A has 0.1",
+        source: "TRL; arXiv 2408.06266 has 0.1",
     }],
     sources: &[],
     suggestions: &[Suggestion {

@@ -3,7 +3,7 @@
 //! ```text
 //! L = ℓ(r_w − δ) + ℓ(−(r_l − δ)),   r = β(logp − ref),   δ = mean of all rewards so far
 //! ```
-//! Jung et al. 2024, arXiv 2404.04656, eq. 9 and 12; δ = 0 is TRL's `bco_pair`. Single answers give one of the two terms.
+//! Jung et al. 2024, arXiv 2404.04656; δ = 0 is TRL's `bco_pair`. Single answers give one of the two terms.
 
 use super::prelude::*;
 use crate::methods::Source;
@@ -12,7 +12,7 @@ use crate::preference::numeric::{sigmoid, softplus};
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "bco",
     title: "BCO (binary classifier optimisation)",
-    paper: "Jung et al. 2024, arXiv 2404.04656, eq. 9 and 12",
+    paper: "Jung et al. 2024, arXiv 2404.04656",
     equation: "r = β·(logp − ref),   δ = running mean of r\n\
                L = −ln σ(r_w − δ) − ln σ(−(r_l − δ))",
     when: "Thumbs up and down, or pairs whose sides come from different prompts.",
@@ -27,9 +27,9 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         number: Number::Beta,
         default: 0.1,
         range: Range::Above(0.0),
-        source: "TRL; arXiv 2404.04656, app. C has 0.1",
+        source: "TRL; arXiv 2404.04656 has 0.1",
     }],
-    sources: &[Source { key: "bco_shift", source: "arXiv 2404.04656, eq. 9; TRL's `bco_pair` has none" }],
+    sources: &[Source { key: "bco_shift", source: "arXiv 2404.04656; TRL's `bco_pair` has none" }],
     suggestions: &[Suggestion {
         key: "learning_rate",
         value: 1e-6,

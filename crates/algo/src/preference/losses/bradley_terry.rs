@@ -5,7 +5,7 @@
 //! Rao-Kupper:  P(w) = σ(d − η),  P(tie) = 1 − σ(d − η) − σ(−d − η)
 //! Davidson:    P(w) = e^(d/2)/(e^(d/2) + e^(−d/2) + ν),  P(tie) = ν/(…)
 //! ```
-//! Bradley and Terry 1952; Ouyang et al. 2022, arXiv 2203.02155, eq. 1; margins: Touvron et al. 2023 (Llama 2), arXiv 2307.09288, eq. 2. Ties: Rao and
+//! Bradley and Terry 1952; Ouyang et al. 2022, arXiv 2203.02155, eq. 1; margins: Touvron et al. 2023 (Llama 2), arXiv 2307.09288. Ties: Rao and
 //! Kupper 1967, Davidson 1970.
 
 use super::prelude::*;

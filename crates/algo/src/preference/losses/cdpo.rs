@@ -3,7 +3,7 @@
 //! ```text
 //! L = (1−ε)·ℓ(h) + ε·ℓ(−h),   ℓ(h) = −ln σ(h),   dL/dh = σ(h) − (1−ε)
 //! ```
-//! Mitchell 2023, "A note on DPO with noisy preferences", eq. 3; TRL's `label_smoothing` of old. The optimum is finite: h* = ln((1−ε)/ε).
+//! Mitchell 2023, "A note on DPO with noisy preferences"; TRL's `label_smoothing` of old. The optimum is finite: h* = ln((1−ε)/ε).
 
 use super::prelude::*;
 use crate::preference::numeric::{sigmoid, softplus};
@@ -11,7 +11,7 @@ use crate::preference::numeric::{sigmoid, softplus};
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "cdpo",
     title: "cDPO (conservative DPO)",
-    paper: "Mitchell 2023, A note on DPO with noisy preferences, eq. 3",
+    paper: "Mitchell 2023, A note on DPO with noisy preferences",
     equation: "L = −(1−ε)·ln σ(h) − ε·ln σ(−h)",
     when: "Labels that are flipped at a rate that is roughly known, and where confidence must not grow without end.",
     differs: "It stops at the margin ln((1−ε)/ε) instead of growing for ever, but a contradicted pair still pulls with 1−ε. `rdpo` is unbiased, `ramp` and `ropo` let go.",

@@ -3,14 +3,14 @@
 //! ```text
 //! L = −ln σ( β(logp_w − logp_l) ) − c·logp_w/n_w
 //! ```
-//! Xu et al. 2024, arXiv 2401.08417, eq. 4–5.
+//! Xu et al. 2024, arXiv 2401.08417.
 
 use super::prelude::*;
 
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "cpo",
     title: "CPO (contrastive preference optimisation)",
-    paper: "Xu et al. 2024, arXiv 2401.08417, eq. 4–5",
+    paper: "Xu et al. 2024, arXiv 2401.08417",
     equation: "L = −ln σ( β·(logp_w − logp_l) ) − c·logp_w/n_w",
     when: "Translation and the like: chosen answers that are themselves worth imitating, without a reference.",
     differs: "Without a reference the margin starts at the difference in length; the likelihood term keeps the policy in place.",
@@ -21,14 +21,12 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     unpaired: false,
     bounded: false,
     parameters: &[
-        Parameter {
-            number: Number::Beta, default: 0.1, range: Range::Above(0.0), source: "arXiv 2401.08417, §4; TRL"
-        },
+        Parameter { number: Number::Beta, default: 0.1, range: Range::Above(0.0), source: "arXiv 2401.08417; TRL" },
         Parameter {
             number: Number::NllCoefficient,
             default: 1.0,
             range: Range::AtLeast(0.0),
-            source: "arXiv 2401.08417, eq. 5; TRL's `cpo_alpha`",
+            source: "arXiv 2401.08417; TRL's `cpo_alpha`",
         },
     ],
     sources: &[],

@@ -3,7 +3,7 @@
 //! ```text
 //! L = ℓ(h)·(1 − m) + e^(−h)·m,   m = σ(h/τ)
 //! ```
-//! Lu et al. 2024, arXiv 2406.08414, eq. 5; TRL's `discopop`.
+//! Lu et al. 2024, arXiv 2406.08414; TRL's `discopop`.
 
 use super::prelude::*;
 use crate::preference::numeric::{log_sigmoid, sigmoid, softplus};
@@ -11,11 +11,11 @@ use crate::preference::numeric::{log_sigmoid, sigmoid, softplus};
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "discopop",
     title: "DiscoPOP",
-    paper: "Lu et al. 2024, arXiv 2406.08414, eq. 5",
+    paper: "Lu et al. 2024, arXiv 2406.08414",
     equation: "m = σ(h/τ)\n\
                L = −(1 − m)·ln σ(h) + m·e^(−h)",
     when: "A drop-in for DPO that its authors found better on several tasks.",
-    differs: "Not convex: near h = 0 the gate adds a pull of its own. τ of at most 1 keeps it finite for contradicted pairs.",
+    differs: "Not convex: just below h = 0 the gate pulls the wrong way (see the plot). τ of at most 1 keeps it finite for contradicted pairs.",
     learns: Learns::Either,
     score: Score::LogRatio,
     formula: Formula::Margin(at),
@@ -33,7 +33,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
             number: Number::DiscopopTau,
             default: 0.05,
             range: Range::AboveTo(0.0, 1.0),
-            source: "arXiv 2406.08414, §4; TRL",
+            source: "arXiv 2406.08414; TRL",
         },
     ],
     sources: &[],

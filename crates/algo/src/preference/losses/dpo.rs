@@ -3,7 +3,7 @@
 //! ```text
 //! h = β((logp_w − ref_w) − (logp_l − ref_l)),   L = −ln σ(h),   dL/dh = −σ(−h)
 //! ```
-//! Rafailov et al. 2023, arXiv 2305.18290, eq. 7.
+//! Rafailov et al. 2023, arXiv 2305.18290
 
 use super::prelude::*;
 use crate::preference::numeric::{sigmoid, softplus};

@@ -3,14 +3,14 @@
 //! ```text
 //! L = −β′·ln mean_i exp(−ℓ_i/β′),   dL/dℓ_i = e^(−ℓ_i/β′) / Σ_j e^(−ℓ_j/β′)
 //! ```
-//! Wu et al. 2024, arXiv 2407.07880, eq. 12. The weights belong to the whole batch: `prepare` makes them.
+//! Wu et al. 2024, arXiv 2407.07880 The weights belong to the whole batch: `prepare` makes them.
 
 use super::prelude::*;
 
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "dr_dpo",
     title: "Dr. DPO (distributionally robustified DPO)",
-    paper: "Wu et al. 2024, arXiv 2407.07880, eq. 12",
+    paper: "Wu et al. 2024, arXiv 2407.07880",
     equation: "ℓ_i = −ln σ(h_i)\n\
                L = −β′ · ln mean_i exp(−ℓ_i/β′)",
     when: "Flipped labels, with large batches.",
@@ -32,7 +32,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
             number: Number::DrDpoBeta,
             default: 1.0,
             range: Range::Above(0.0),
-            source: "arXiv 2407.07880, §5 and code",
+            source: "arXiv 2407.07880 and code",
         },
     ],
     sources: &[],

@@ -3,7 +3,7 @@
 //! ```text
 //! L = σ(h)·[ln σ(h) − ln(1−ε)] + σ(−h)·[ln σ(−h) − ln ε],   dL/dh = σ(h)σ(−h)·(h − ln((1−ε)/ε))
 //! ```
-//! Ji et al. 2024, arXiv 2402.00856, eq. 16; TRL's `exo_pair`. ε must be above 0.
+//! Ji et al. 2024, arXiv 2402.00856; TRL's `exo_pair`. ε must be above 0.
 
 use super::prelude::*;
 use crate::preference::numeric::{log_sigmoid, sigmoid};
@@ -11,7 +11,7 @@ use crate::preference::numeric::{log_sigmoid, sigmoid};
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "exo",
     title: "EXO (efficient exact optimisation), pairs",
-    paper: "Ji et al. 2024, arXiv 2402.00856, eq. 16",
+    paper: "Ji et al. 2024, arXiv 2402.00856",
     equation: "L = KL( (σ(h), σ(−h)) ‖ (1−ε, ε) )",
     when: "Where DPO spreads probability over what nobody preferred: the reverse KL seeks the mode.",
     differs: "The pull vanishes for contradicted pairs too (σ(h)σ(−h) → 0), so it lets go of them like `holder`, and stops at ln((1−ε)/ε) like `cdpo`.",

@@ -3,7 +3,7 @@
 //! ```text
 //! L = (1 − p^q)/q,   p = σ(h),   dL/dh = −p^q·(1−p)
 //! ```
-//! Generalised cross-entropy, Zhang and Sabuncu 2018, arXiv 1805.07836, eq. 6, on comparisons. q → 0 is DPO, q = 1 is σ(−h).
+//! Generalised cross-entropy, Zhang and Sabuncu 2018, arXiv 1805.07836, on comparisons. q → 0 is DPO, q = 1 is σ(−h).
 
 use super::prelude::*;
 use crate::preference::numeric::{log_sigmoid, sigmoid};
@@ -11,7 +11,7 @@ use crate::preference::numeric::{log_sigmoid, sigmoid};
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "gce",
     title: "GCE (generalised cross-entropy)",
-    paper: "Zhang and Sabuncu 2018, arXiv 1805.07836, eq. 6",
+    paper: "Zhang and Sabuncu 2018, arXiv 1805.07836",
     equation: "p = σ(h)\n\
                L = (1 − p^q)/q",
     when: "Flipped labels at an unknown rate.",
@@ -29,12 +29,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
             range: Range::Above(0.0),
             source: "arXiv 2305.18290, app. B; TRL",
         },
-        Parameter {
-            number: Number::GceQ,
-            default: 0.7,
-            range: Range::AboveTo(0.0, 1.0),
-            source: "arXiv 1805.07836, §4",
-        },
+        Parameter { number: Number::GceQ, default: 0.7, range: Range::AboveTo(0.0, 1.0), source: "arXiv 1805.07836" },
     ],
     sources: &[],
     suggestions: &[Suggestion {

@@ -3,14 +3,14 @@
 //! ```text
 //! L = max(0, 1 − h)
 //! ```
-//! SLiC-HF, Zhao et al. 2023, arXiv 2305.10425, eq. 4 and RSO, Liu et al. 2023, arXiv 2309.06657, eq. 10; TRL's `hinge`.
+//! SLiC-HF, Zhao et al. 2023, arXiv 2305.10425 and RSO, Liu et al. 2023, arXiv 2309.06657; TRL's `hinge`.
 
 use super::prelude::*;
 
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "hinge",
     title: "Hinge (SLiC, RSO)",
-    paper: "Zhao et al. 2023, arXiv 2305.10425, eq. 4; Liu et al. 2023, arXiv 2309.06657, eq. 10",
+    paper: "Zhao et al. 2023, arXiv 2305.10425; Liu et al. 2023, arXiv 2309.06657",
     equation: "L = max(0, 1 − h)",
     when: "Easy pairs should stop pulling altogether.",
     differs: "Constant pull below a margin of 1, none above. Unbounded for contradicted pairs, which `ramp` is not.",
@@ -24,7 +24,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         number: Number::Beta,
         default: 0.1,
         range: Range::Above(0.0),
-        source: "TRL; arXiv 2309.06657, §4 has γ = 0.05",
+        source: "TRL; arXiv 2309.06657 has γ = 0.05",
     }],
     sources: &[],
     suggestions: &[Suggestion {

@@ -31,12 +31,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
             range: Range::Above(0.0),
             source: "arXiv 2305.18290, app. B; TRL",
         },
-        Parameter {
-            number: Number::HolderGamma,
-            default: 2.0,
-            range: Range::Above(0.0),
-            source: "arXiv 2505.17859, §5",
-        },
+        Parameter { number: Number::HolderGamma, default: 2.0, range: Range::Above(0.0), source: "arXiv 2505.17859" },
     ],
     sources: &[],
     suggestions: &[Suggestion {

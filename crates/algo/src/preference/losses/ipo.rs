@@ -24,7 +24,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         number: Number::Beta,
         default: 0.1,
         range: Range::Above(0.0),
-        source: "TRL; arXiv 2310.12036, §5 calls it τ",
+        source: "TRL; arXiv 2310.12036 calls it τ",
     }],
     sources: &[],
     suggestions: &[Suggestion {

@@ -4,7 +4,7 @@
 //! z₀ = max(0, mean log-ratio of answers to other prompts), held
 //! desirable:   L = λ_D·(1 − σ(β(l − z₀)))      undesirable:   L = λ_U·(1 − σ(β(z₀ − l)))
 //! ```
-//! Ethayarajh et al. 2024, arXiv 2402.01306, eq. 8. z₀ is made of mismatched answers of the whole batch: `prepare` takes them.
+//! Ethayarajh et al. 2024, arXiv 2402.01306 z₀ is made of mismatched answers of the whole batch: `prepare` takes them.
 
 use super::prelude::*;
 use crate::preference::numeric::sigmoid;
@@ -12,7 +12,7 @@ use crate::preference::numeric::sigmoid;
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "kto",
     title: "KTO (Kahneman-Tversky optimisation)",
-    paper: "Ethayarajh et al. 2024, arXiv 2402.01306, eq. 8",
+    paper: "Ethayarajh et al. 2024, arXiv 2402.01306",
     equation: "z₀ = max(0, mean_mismatched(logp − ref)), held\n\
                L = λ_D·σ(−β(l − z₀))  for desirable,   λ_U·σ(−β(z₀ − l))  for undesirable answers",
     when: "Thumbs up and down without pairs. Keep λ_D·n_D/(λ_U·n_U) between 1 and 4/3.",
@@ -24,31 +24,22 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     unpaired: true,
     bounded: false,
     parameters: &[
-        Parameter {
-            number: Number::Beta,
-            default: 0.1,
-            range: Range::Above(0.0),
-            source: "arXiv 2402.01306, §4.2; TRL",
-        },
+        Parameter { number: Number::Beta, default: 0.1, range: Range::Above(0.0), source: "arXiv 2402.01306; TRL" },
         Parameter {
             number: Number::DesirableWeight,
             default: 1.0,
             range: Range::AtLeast(0.0),
-            source: "arXiv 2402.01306, §4.2; TRL",
+            source: "arXiv 2402.01306; TRL",
         },
         Parameter {
             number: Number::UndesirableWeight,
             default: 1.0,
             range: Range::AtLeast(0.0),
-            source: "arXiv 2402.01306, §4.2; TRL",
+            source: "arXiv 2402.01306; TRL",
         },
     ],
     sources: &[],
-    suggestions: &[Suggestion {
-        key: "learning_rate",
-        value: 5e-7,
-        source: "arXiv 2402.01306, §4.2; TRL warns above 1e-6",
-    }],
+    suggestions: &[Suggestion { key: "learning_rate", value: 5e-7, source: "arXiv 2402.01306; TRL warns above 1e-6" }],
     choice: None,
 };
 

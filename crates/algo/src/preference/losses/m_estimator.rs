@@ -4,7 +4,7 @@
 //! on the loss:      L = ρ_c( −ln σ(m) ),         dL/dm = ρ′_c(ℓ)·(σ(m) − y)
 //! on the residual:  L = ρ_c( σ(m) − y ),         dL/dm = ρ′_c(e)·σ(m)σ(−m)
 //! ```
-//! The article's form of robust RLHF (Σ ρ(ℓ) over pairs). Scale: fixed, or times the median absolute deviation (Huber 1981, §5.1). Functions that let
+//! The article's form of robust RLHF (Σ ρ(ℓ) over pairs). Scale: fixed, or times the median absolute deviation (Huber 1981). Functions that let
 //! go are not convex, so the first steps learn with the plain logistic loss.
 
 use super::prelude::*;
@@ -16,7 +16,7 @@ use crate::preference::numeric::{sigmoid, softplus};
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "m_estimator",
     title: "M-estimator (robust function of the loss)",
-    paper: "the article; Huber 1964; scales as Huber 1981, §5.1",
+    paper: "the article; Huber 1964; scales as Huber 1981",
     equation: "L = ρ_c(−ln σ(h))   or   L = ρ_c(σ(h) − y)",
     when: "To reproduce the article, or to choose how fast contradicted pairs lose their pull.",
     differs: "Huber on the loss, which the article names, damps the easy pairs and leaves flipped labels at full weight: a contradicted pair has a large loss, where Huber is linear. Welsch and Tukey let go of it.",

@@ -3,7 +3,7 @@
 //! ```text
 //! L = ℓ(r_w) + ½ℓ(−r_w) + ½ℓ(−r_l),   r = β(logp − ref),   ℓ(r) = −ln σ(r)
 //! ```
-//! Chen et al. 2024, arXiv 2402.05369, eq. 12; TRL's `nca_pair`.
+//! Chen et al. 2024, arXiv 2402.05369; TRL's `nca_pair`.
 
 use super::prelude::*;
 use crate::preference::numeric::{sigmoid, softplus};
@@ -11,7 +11,7 @@ use crate::preference::numeric::{sigmoid, softplus};
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "nca",
     title: "NCA (noise contrastive alignment), pairs",
-    paper: "Chen et al. 2024, arXiv 2402.05369, eq. 12",
+    paper: "Chen et al. 2024, arXiv 2402.05369",
     equation: "r = β·(logp − ref)\n\
                L = −ln σ(r_w) − ½ ln σ(−r_w) − ½ ln σ(−r_l)",
     when: "The chosen answers must stay likely, as in mathematics.",
@@ -26,7 +26,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         number: Number::Beta,
         default: 0.1,
         range: Range::Above(0.0),
-        source: "TRL; arXiv 2402.05369, §5 has 0.01",
+        source: "TRL; arXiv 2402.05369 has 0.01",
     }],
     sources: &[],
     suggestions: &[Suggestion {

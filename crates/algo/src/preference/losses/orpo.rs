@@ -25,20 +25,17 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     bounded: false,
     parameters: &[
         Parameter {
-            number: Number::Beta,
-            default: 0.1,
-            range: Range::Above(0.0),
-            source: "arXiv 2403.07691, app. C (λ); TRL",
+            number: Number::Beta, default: 0.1, range: Range::Above(0.0), source: "arXiv 2403.07691 (λ); TRL"
         },
         Parameter {
             number: Number::NllCoefficient,
             default: 1.0,
             range: Range::AtLeast(0.0),
-            source: "arXiv 2403.07691, eq. 6",
+            source: "arXiv 2403.07691",
         },
     ],
     sources: &[],
-    suggestions: &[Suggestion { key: "learning_rate", value: 8e-6, source: "arXiv 2403.07691, app. C" }],
+    suggestions: &[Suggestion { key: "learning_rate", value: 8e-6, source: "arXiv 2403.07691" }],
     choice: None,
 };
 

@@ -3,7 +3,7 @@
 //! ```text
 //! L = [ (1−ε)·ℓ(h) − ε·ℓ(−h) ] / (1−2ε),   dL/dh = −[ (1−ε)σ(−h) + ε·σ(h) ] / (1−2ε)
 //! ```
-//! Chowdhury et al. 2024, arXiv 2403.00409, eq. 12; TRL's `robust`. Unbounded below: for large h it falls like −εh/(1−2ε).
+//! Chowdhury et al. 2024, arXiv 2403.00409; TRL's `robust`. Unbounded below: for large h it falls like −εh/(1−2ε).
 
 use super::prelude::*;
 use crate::preference::numeric::{sigmoid, softplus};
@@ -11,7 +11,7 @@ use crate::preference::numeric::{sigmoid, softplus};
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "rdpo",
     title: "rDPO (robust DPO)",
-    paper: "Chowdhury et al. 2024, arXiv 2403.00409, eq. 12",
+    paper: "Chowdhury et al. 2024, arXiv 2403.00409",
     equation: "L = ( −(1−ε)·ln σ(h) + ε·ln σ(−h) ) / (1−2ε)",
     when: "Labels that are flipped at a known rate, independently of the pair, and enough of them for the correction to average out.",
     differs: "Unbiased where `cdpo` is not, but it never stops pulling: margins grow without end, so watch `rewards/margins` and stop early.",
@@ -32,7 +32,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
             number: Number::LabelSmoothing,
             default: 0.1,
             range: Range::Below(0.0, 0.5),
-            source: "arXiv 2403.00409, §5; TRL hints at 0.1",
+            source: "arXiv 2403.00409; TRL hints at 0.1",
         },
     ],
     sources: &[],

@@ -3,7 +3,7 @@
 //! ```text
 //! L = c·[ ℓ(h) + α·σ(−h) ],   c = 4α/(1+α)²,   dL/dh = −c·σ(−h)(1 + α·σ(h))
 //! ```
-//! Liang et al. 2024, arXiv 2404.04102, eq. 6. The factor c makes the largest pull exactly 1, at σ(h) = (α−1)/(2α).
+//! Liang et al. 2024, arXiv 2404.04102 The factor c makes the largest pull exactly 1, at σ(h) = (α−1)/(2α).
 
 use super::prelude::*;
 use crate::preference::numeric::{sigmoid, softplus};
@@ -33,7 +33,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
             number: Number::RopoAlpha,
             default: 14.0,
             range: Range::Above(2.0),
-            source: "arXiv 2404.04102, §5: 14 of {6, 14, 30}",
+            source: "arXiv 2404.04102: 14 of {6, 14, 30}",
         },
     ],
     sources: &[],

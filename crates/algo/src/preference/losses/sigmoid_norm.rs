@@ -3,14 +3,14 @@
 //! ```text
 //! L = −ln σ( β·( (logp_w − ref_w)/n_w − (logp_l − ref_l)/n_l ) )
 //! ```
-//! Lambert et al. 2024, arXiv 2411.15124, eq. 6 (length-normalised DPO); TRL's `sigmoid_norm`.
+//! Lambert et al. 2024, arXiv 2411.15124 (length-normalised DPO); TRL's `sigmoid_norm`.
 
 use super::prelude::*;
 
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "sigmoid_norm",
     title: "Length-normalised DPO",
-    paper: "Lambert et al. 2024 (Tülu 3), arXiv 2411.15124, eq. 6",
+    paper: "Lambert et al. 2024 (Tülu 3), arXiv 2411.15124",
     equation: "L = −ln σ( β·( (logp_w − ref_w)/n_w − (logp_l − ref_l)/n_l ) )",
     when: "Chosen answers that are longer than rejected ones, where DPO would learn length.",
     differs: "Margins are per token, so β is larger than in DPO by about the length.",
@@ -24,7 +24,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         number: Number::Beta,
         default: 0.1,
         range: Range::Above(0.0),
-        source: "TRL; Tülu 3 (arXiv 2411.15124, table 20) has 5",
+        source: "TRL; Tülu 3 (arXiv 2411.15124) has 5",
     }],
     sources: &[],
     suggestions: &[Suggestion {

@@ -3,7 +3,7 @@
 //! ```text
 //! L = −ln σ( β·(logp_w/n_w − logp_l/n_l) − γ )
 //! ```
-//! Meng et al. 2024, arXiv 2405.14734, eq. 6.
+//! Meng et al. 2024, arXiv 2405.14734
 
 use super::prelude::*;
 use crate::preference::numeric::{sigmoid, softplus};
@@ -26,17 +26,17 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
             number: Number::Beta,
             default: 2.0,
             range: Range::Above(0.0),
-            source: "arXiv 2405.14734, table 7: 2 to 2.5; TRL has 0.1",
+            source: "arXiv 2405.14734: 2 to 2.5; TRL has 0.1",
         },
         Parameter {
             number: Number::SimpoGamma,
             default: 1.0,
             range: Range::AtLeast(0.0),
-            source: "arXiv 2405.14734, table 7: γ/β of 0.3 to 0.5; TRL has 0.5",
+            source: "arXiv 2405.14734: γ/β of 0.3 to 0.5; TRL has 0.5",
         },
     ],
     sources: &[],
-    suggestions: &[Suggestion { key: "learning_rate", value: 1e-6, source: "arXiv 2405.14734, table 7: 3e-7 to 1e-6" }],
+    suggestions: &[Suggestion { key: "learning_rate", value: 1e-6, source: "arXiv 2405.14734: 3e-7 to 1e-6" }],
     choice: None,
 };
 

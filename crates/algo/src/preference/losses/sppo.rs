@@ -3,14 +3,14 @@
 //! ```text
 //! L = (l_w − ½/β)² + (l_l + ½/β)²,   l = logp − ref
 //! ```
-//! Wu et al. 2024, arXiv 2405.00675, eq. 4.7 with win rates 1 and 0; TRL's `sppo_hard`, β = 1/η.
+//! Wu et al. 2024, arXiv 2405.00675 with win rates 1 and 0; TRL's `sppo_hard`, β = 1/η.
 
 use super::prelude::*;
 
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "sppo",
     title: "SPPO (self-play preference optimisation), hard labels",
-    paper: "Wu et al. 2024, arXiv 2405.00675, eq. 4.7",
+    paper: "Wu et al. 2024, arXiv 2405.00675",
     equation: "L = ((logp_w − ref_w) − 1/(2β))² + ((logp_l − ref_l) + 1/(2β))²",
     when: "Self-play: pairs sampled from the last iterate and ranked by a preference model.",
     differs: "Both sides have an absolute goal, so the chosen answer gains in probability instead of merely losing less. Slopes grow with 1/β².",
@@ -24,7 +24,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         number: Number::Beta,
         default: 0.1,
         range: Range::Above(0.0),
-        source: "TRL; arXiv 2405.00675, §5 has η = 1000, so β = 0.001",
+        source: "TRL; arXiv 2405.00675 has η = 1000, so β = 0.001",
     }],
     sources: &[],
     suggestions: &[Suggestion {

@@ -4,7 +4,7 @@
 //! E_g f = g·f(h) + (1−g)·f(−h)
 //! L = mean_i [ f(h_i) − E_ĝ f(h_i) + mean_j E_ĝ* f(h*_ij) ] + guard
 //! ```
-//! Ye et al. 2025, arXiv 2504.03784, eq. 6–8, with the bounded ramp of its code. One stage: h = β·Δ; two stages: h = r_w − r_l.
+//! Ye et al. 2025, arXiv 2504.03784, with the bounded ramp of its code. One stage: h = β·Δ; two stages: h = r_w − r_l.
 
 use super::prelude::*;
 use crate::methods::Source;
@@ -12,7 +12,7 @@ use crate::methods::Source;
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "vrpo",
     title: "VRPO (variance-reduced preference optimisation, Robust RLHF)",
-    paper: "Ye et al. 2025, arXiv 2504.03784, eq. 6–8 and code",
+    paper: "Ye et al. 2025, arXiv 2504.03784 and code",
     equation: "E_g f = g·f(h) + (1−g)·f(−h)\n\
                L = mean_i [ f(h_i) − E_ĝ f(h_i) + mean_j E_ĝ* f(h*_ij) ] + λ·mean max(0, |h| − h_max)²",
     when: "A model of preferences that cannot be right (Bradley-Terry of people who disagree), a judge that is about right, and a reference that can be sampled.",
@@ -106,6 +106,17 @@ mod tests {
         let logistic = reward_step(&reward("vrpo", LOGISTIC), &rewards, &[example(0.7, 0.6)]);
         close(logistic.loss, 0.353186, 1e-6, "logistic");
         close(reward_step(&reward("vrpo", "{}"), &rewards, &[example(0.7, 0.6)]).loss, 0.33, 1e-12, "ramp");
+    }
+
+    /// Evaluation on labels alone: without synthetic pairs the corrected data term is left (the reference code needs columns
+    /// that evaluation sets do not have).
+    #[test]
+    fn labelled_pairs_can_be_evaluated_alone() {
+        let (answers, _) = answers_of_margins(&[0.4], 0.1);
+        let auxiliary = Some(Auxiliary { preference: 0.8, synthetic: Vec::new() });
+        let output = step(&policy("vrpo", "{}"), &answers, &[Pair { auxiliary, ..Pair::new(0, 1) }.into()]);
+        close(output.loss, 0.6 - 0.76, 1e-12, "I₁ − I₂");
+        assert!(output.metrics.finish().iter().all(|(_, value)| value.is_finite()));
     }
 
     /// ĝ equal to the label: I₁ = I₂ and only the synthetic pairs teach.

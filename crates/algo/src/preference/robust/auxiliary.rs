@@ -16,7 +16,7 @@ pub fn clipped(preference: f64, clip: f64) -> f64 {
 }
 
 /// Which of `folds` parts a prompt belongs to: ĝ for a prompt comes from a model that was trained on the other parts, so
-/// that it has never seen the labels which it is to correct (cross-fitting; Chernozhukov et al. 2018, §3). All pairs of one prompt share
+/// that it has never seen the labels which it is to correct (cross-fitting; Chernozhukov et al. 2018). All pairs of one prompt share
 /// a fold, in any order of the data.
 pub fn fold_of(prompt: &str, folds: usize, seed: u64) -> usize {
     assert!(folds >= 2, "cross-fitting needs at least two folds, got {folds}");

@@ -1,4 +1,4 @@
-//! DRPO: a doubly robust estimate of the policy's value (Xu et al. 2025, arXiv 2506.01183, §4).
+//! DRPO: a doubly robust estimate of the policy's value (Xu et al. 2025, arXiv 2506.01183).
 //!
 //! ```text
 //! L = −clip(π/π_ref, 1/c, c)_held · (z − ĝ(y₁,y₂)) · logπ(y₁) − mean_{y*~π} (ĝ(y*,y₂) − b)·logπ(y*) + β·KL

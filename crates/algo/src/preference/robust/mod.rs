@@ -3,6 +3,8 @@
 mod auxiliary;
 mod control;
 mod drpo;
+#[cfg(test)]
+mod flips;
 mod rho;
 #[cfg(test)]
 mod theory;
