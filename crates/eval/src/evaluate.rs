@@ -7,6 +7,7 @@ use lapidary_task::{Split, Task};
 use lapidary_text::Tokenizer;
 
 use crate::evaluation::{AttemptRecord, Evaluation, PromptRecord, Settings};
+use crate::second_turn::SecondTurn;
 
 /// Sequences that are sampled together: bounds the memory of keys and values whatever the number of prompts.
 const SEQUENCES_AT_ONCE: usize = 256;
@@ -34,6 +35,59 @@ pub fn evaluate(
         let items = batch.iter().map(|&index| task.item(Split::Test, index)).collect::<Result<Vec<Item>>>()?;
         records.extend(ask(engine, tokenizer, reward, settings, batch, items)?);
         progress(records.len(), indices.len());
+    }
+    Ok(Evaluation::new(task.name(), reward.name(), *settings, engine.version(), records))
+}
+
+/// Shows every answer of `first` to the model again, with `phrase`, and judges what it answers then; prompts and answers keep their
+/// places, so the two can be compared ([`crate::correction`]). An answer that could not be given, or whose question does not fit
+/// a second time, has no verdict.
+///
+/// Token `t` of the second answer to sample `s` of the item at index `i` is drawn with
+/// `Key::new(seed, Purpose::Evaluate).at_name("second").at(i).at(s).at(t)`.
+///
+/// # Errors
+/// Whatever task, tokenizer or engine report.
+pub fn evaluate_again(
+    engine: &dyn Engine,
+    tokenizer: &Tokenizer,
+    task: &dyn Task,
+    reward: &dyn Reward,
+    (first, turn, phrase): (&Evaluation, &SecondTurn, &str),
+    progress: &dyn Fn(usize, usize),
+) -> Result<Evaluation> {
+    let settings = &first.settings;
+    let indices = indices(task, settings.prompts)?;
+    assert_eq!(indices.len(), first.prompts.len(), "the first turn asked the prompts of this task");
+    let mut records = Vec::with_capacity(indices.len());
+    let at_once = (SEQUENCES_AT_ONCE / settings.samples).max(1);
+    for (indices, firsts) in indices.chunks(at_once).zip(first.prompts.chunks(at_once)) {
+        let items = indices.iter().map(|&index| task.item(Split::Test, index)).collect::<Result<Vec<Item>>>()?;
+        let mut questions = Vec::new();
+        for ((&index, item), record) in indices.iter().zip(&items).zip(firsts) {
+            for (sample, attempt) in record.attempts.iter().enumerate() {
+                let key = Key::new(settings.seed, Purpose::Evaluate).at_name("second").at(index).at(sample as u64);
+                let room = engine.model().context.saturating_sub(settings.max_new_tokens);
+                let answer = (attempt.completion.as_str(), attempt.truncated);
+                let asked = match attempt.tokens {
+                    0 => None,
+                    _ => turn.question(tokenizer, (&item.prompt, phrase), answer, room)?,
+                };
+                questions.push(match asked {
+                    Some(prompt) => {
+                        question(engine, tokenizer, settings, key, &Item { prompt, ..item.clone() })?.alone()
+                    }
+                    None => Question::TooLong("there is no first answer, or no room to show it".into(), 1),
+                });
+            }
+        }
+        let mut attempts =
+            answer(engine, tokenizer, reward, questions, |at| &items[at / settings.samples])?.into_iter();
+        for (item, record) in items.into_iter().zip(firsts) {
+            let attempts = attempts.by_ref().take(record.attempts.len()).flatten().collect();
+            records.push(PromptRecord { id: item.id, prompt: item.prompt.plain(), answer: item.answer, attempts });
+        }
+        progress(records.len(), first.prompts.len());
     }
     Ok(Evaluation::new(task.name(), reward.name(), *settings, engine.version(), records))
 }
@@ -70,7 +124,18 @@ fn indices(task: &dyn Task, wanted: usize) -> Result<Vec<u64>> {
 /// An item ready to be sampled, or why it cannot be.
 enum Question {
     Request(SampleRequest),
-    TooLong(String),
+    /// Why, and how many answers it would have had.
+    TooLong(String, usize),
+}
+
+impl Question {
+    /// The same with one answer.
+    fn alone(self) -> Self {
+        match self {
+            Question::Request(request) => Question::Request(SampleRequest { samples: 1, ..request }),
+            Question::TooLong(why, _) => Question::TooLong(why, 1),
+        }
+    }
 }
 
 fn ask(
@@ -81,36 +146,49 @@ fn ask(
     indices: &[u64],
     items: Vec<Item>,
 ) -> Result<Vec<PromptRecord>> {
+    let key = Key::new(settings.seed, Purpose::Evaluate);
     let questions = indices
         .iter()
         .zip(&items)
-        .map(|(&index, item)| question(engine, tokenizer, settings, index, item))
+        .map(|(&index, item)| question(engine, tokenizer, settings, key.at(index), item))
         .collect::<Result<Vec<Question>>>()?;
-    let requests: Vec<SampleRequest> = questions
-        .iter()
-        .filter_map(|question| match question {
-            Question::Request(request) => Some(request.clone()),
-            Question::TooLong(_) => None,
-        })
-        .collect();
-    let mut answers = engine.sample(&requests, &|_| ())?.into_iter();
+    let answers = answer(engine, tokenizer, reward, questions, |at| &items[at])?;
     let mut records = Vec::with_capacity(items.len());
-    for (question, item) in questions.into_iter().zip(items) {
-        let attempts = match question {
-            Question::Request(_) => judge(tokenizer, reward, &item, answers.next().unwrap_or_default()),
-            Question::TooLong(why) => vec![unanswered(&why); settings.samples],
-        };
+    for (attempts, item) in answers.into_iter().zip(items) {
         assert_eq!(attempts.len(), settings.samples, "the engine must answer every sample of `{}`", item.id);
         records.push(PromptRecord { id: item.id, prompt: item.prompt.plain(), answer: item.answer, attempts });
     }
     Ok(records)
 }
 
+/// Answers and judges every question; one that cannot be asked has one attempt, without a verdict.
+fn answer<'a>(
+    engine: &dyn Engine,
+    tokenizer: &Tokenizer,
+    reward: &dyn Reward,
+    questions: Vec<Question>,
+    item: impl Fn(usize) -> &'a Item,
+) -> Result<Vec<Vec<AttemptRecord>>> {
+    let requests: Vec<SampleRequest> = questions
+        .iter()
+        .filter_map(|question| match question {
+            Question::Request(request) => Some(request.clone()),
+            Question::TooLong(..) => None,
+        })
+        .collect();
+    let mut answers = engine.sample(&requests, &|_| ())?.into_iter();
+    let judged = questions.into_iter().enumerate().map(|(at, question)| match question {
+        Question::Request(_) => judge(tokenizer, reward, item(at), answers.next().unwrap_or_default()),
+        Question::TooLong(why, samples) => vec![unanswered(&why); samples],
+    });
+    Ok(judged.collect())
+}
+
 fn question(
     engine: &dyn Engine,
     tokenizer: &Tokenizer,
     settings: &Settings,
-    index: u64,
+    key: Key,
     item: &Item,
 ) -> Result<Question> {
     let model = engine.model();
@@ -118,9 +196,8 @@ fn question(
     let room = model.context.saturating_sub(prompt.len());
     if room == 0 || prompt.is_empty() {
         let (tokens, context) = (prompt.len(), model.context);
-        return Ok(Question::TooLong(format!(
-            "the prompt has {tokens} tokens, which leaves no room in a context of {context}"
-        )));
+        let why = format!("the prompt has {tokens} tokens, which leaves no room in a context of {context}");
+        return Ok(Question::TooLong(why, settings.samples));
     }
     let mut stop_tokens: Vec<u32> = tokenizer.end_tokens().iter().chain(&model.eos).copied().collect();
     stop_tokens.sort_unstable();
@@ -132,7 +209,7 @@ fn question(
         max_new_tokens: settings.max_new_tokens.min(room),
         choose: if temperature == 0.0 { Choose::Greedy } else { Choose::Draw { temperature, top_k, top_p } },
         stop_tokens,
-        key: Key::new(settings.seed, Purpose::Evaluate).at(index),
+        key,
         record: lapidary_engine::Record::default(),
     }))
 }

@@ -8,7 +8,7 @@ use crate::paired::{Pairs, paired_bootstrap_difference, paired_mean_difference};
 use crate::pass::{pass_at_k, pass_hat_k};
 
 /// A score this close below [`Settings::right_from`] still counts: scores are f32 sums.
-const TOLERANCE: f32 = 1e-6;
+pub(crate) const TOLERANCE: f32 = 1e-6;
 
 /// How a model is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -232,7 +232,7 @@ impl<'r> Pool<'r> {
         for chunk in indices.chunks((SEQUENCES_AT_ONCE / count).max(1)) {
             let items = chunk.iter().map(|&index| measuring.prompts.item(index)).collect::<Result<Vec<Item>>>()?;
             let place = (root, counted.len());
-            let groups = sample(bench, &items, sampling, measuring.rewards, place, Phase::Measure)?;
+            let groups = sample((bench, &*bench.engine), &items, sampling, measuring.rewards, place, Phase::Measure)?;
             counted.extend(groups.iter().map(|group| self.count(group)));
         }
         Ok(counted)

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lapidary_core::{Item, Key, Kind, Problem, Purpose, Result};
-use lapidary_engine::{Choose, Record};
+use lapidary_engine::{Choose, Engine, Record};
 use lapidary_reward::Mix;
 
 use crate::bench::Bench;
@@ -21,7 +21,7 @@ use crate::watch::{Metrics, Phase};
 
 /// Total reward from which an answer counts as right where no curriculum says otherwise: the split of GTPO's rewards
 /// (arXiv 2508.04349), and the middle of 0 and 1.
-const RIGHT_FROM: f64 = 0.5;
+pub(crate) const RIGHT_FROM: f64 = 0.5;
 
 /// Why a group is not learned from; the names of `sampling/dropped/<name>`.
 const REASONS: [&str; 6] = ["all_right", "all_wrong", "no_verdict", "single", "truncated", "surplus"];
@@ -43,6 +43,11 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// Groups that were sampled now, of which `kept` are learned from.
+    pub(crate) fn of(groups: Vec<Vec<Sampled>>, kept: Vec<usize>) -> Self {
+        Self { groups, kept, teaches: true, ..Self::default() }
+    }
+
     /// What was sampled by the weights at hand.
     pub(crate) fn fresh(&self) -> impl Iterator<Item = &Sampled> + Clone {
         self.groups[self.held..].iter().flatten()
@@ -110,6 +115,8 @@ pub(crate) struct Drawing<'a, 'r> {
     pub(crate) prompts: &'a mut Prompts,
     pub(crate) pool: Option<&'a Pool<'r>>,
     pub(crate) rewards: &'a Mix,
+    /// Who answers; the model at hand where there is no other.
+    pub(crate) sampler: Option<&'a dyn Engine>,
     pub(crate) seed: u64,
 }
 
@@ -145,7 +152,8 @@ impl Drawing<'_, '_> {
             }
             let (items, places) = self.take(state, count, &mut busy, &mut step)?;
             let first = step.groups.len();
-            step.groups.extend(sample(bench, &items, sampling, self.rewards, (key, first), Phase::Sample)?);
+            let engine = self.sampler.unwrap_or(&*bench.engine);
+            step.groups.extend(sample((bench, engine), &items, sampling, self.rewards, (key, first), Phase::Sample)?);
             for group in first..step.groups.len() {
                 if let (Some(pool), Some(place)) = (self.pool, places.get(group - first)) {
                     pool.refresh(&mut state.curriculum, *place, &step.groups[group]);

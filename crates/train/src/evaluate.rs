@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lapidary_core::{Kind, Problem, Result};
 use lapidary_engine::Engine;
-use lapidary_eval::{Evaluation, Settings};
+use lapidary_eval::{Correction, Evaluation, Settings, correction, evaluate_again};
 use lapidary_reward::Reward;
 use lapidary_task::{Split, Task};
 use lapidary_text::Tokenizer;
@@ -14,7 +14,7 @@ use crate::bench::Ear;
 use crate::disk::{read_whole, write_whole};
 use crate::metrics::Row;
 use crate::prompts::Tasks;
-use crate::recipe::Recipe;
+use crate::recipe::{EvalTurn, Recipe};
 use crate::state::EvaluationRecord;
 use crate::watch::Phase;
 
@@ -26,6 +26,7 @@ pub(crate) struct Evaluator {
     task: Arc<dyn Task>,
     reward: Box<dyn Reward>,
     settings: Settings,
+    second_turn: Option<EvalTurn>,
 }
 
 impl Evaluator {
@@ -50,7 +51,7 @@ impl Evaluator {
             max_new_tokens: eval.max_new_tokens,
             ..Settings::default()
         };
-        Ok(Some(Self { task, reward, settings }))
+        Ok(Some(Self { task, reward, settings, second_turn: eval.second_turn.clone() }))
     }
 
     /// How many prompts are asked.
@@ -65,6 +66,36 @@ impl Evaluator {
             progress.reach(done as u64)
         })
     }
+}
+
+impl Evaluator {
+    /// Shows every answer to the model again, where the recipe wants it.
+    pub(crate) fn again(
+        &self,
+        engine: &dyn Engine,
+        tokenizer: &Tokenizer,
+        first: &Evaluation,
+        ear: &Ear<'_>,
+    ) -> Result<Option<Evaluation>> {
+        let Some(EvalTurn { turn, phrase }) = &self.second_turn else { return Ok(None) };
+        let progress = ear.progress(Phase::Evaluate, self.settings.prompts as u64);
+        let heard = |done: usize, _: usize| progress.reach(done as u64);
+        evaluate_again(engine, tokenizer, &*self.task, &*self.reward, (first, turn, phrase), &heard).map(Some)
+    }
+}
+
+/// What a second turn changed, as metrics of the evaluation's row.
+pub(crate) fn turned(first: &Evaluation, second: &Evaluation, row: Row) -> Row {
+    let Some(Correction { second, difference, gained, lost, changed, .. }) = correction(first, second) else {
+        return row;
+    };
+    row.with("eval/second/accuracy", second.estimate)
+        .with("eval/second/accuracy_low", second.low)
+        .with("eval/second/accuracy_high", second.high)
+        .with("eval/second/delta", difference.estimate)
+        .with("eval/second/i2c", gained.estimate)
+        .with("eval/second/c2i", lost.estimate)
+        .with("eval/second/changed", changed)
 }
 
 /// What an evaluation says, as a row of metrics and as part of the state.
@@ -103,6 +134,11 @@ pub(crate) fn record(
 /// Where the evaluation after a step is.
 pub fn path_of(directory: &Path, step: u64) -> PathBuf {
     directory.join(format!("step-{step:06}.json"))
+}
+
+/// Where the second answers of the evaluation after a step are.
+pub fn second_path_of(directory: &Path, step: u64) -> PathBuf {
+    directory.join(format!("step-{step:06}-second.json"))
 }
 
 /// Writes an evaluation whole: the same bytes for the same answers.

@@ -29,7 +29,12 @@ pub(crate) struct Part<'a> {
 impl<'a> Part<'a> {
     /// One objective on the tokens that the rows train.
     pub(crate) fn of(rows: &'a Rows, objective: &'a Objective) -> Self {
-        Self { rows, terms: vec![Term { objective, weight: 1.0, mask: &rows.mask }] }
+        Self::weighed(rows, objective, 1.0)
+    }
+
+    /// The same times `weight`.
+    pub(crate) fn weighed(rows: &'a Rows, objective: &'a Objective, weight: f64) -> Self {
+        Self { rows, terms: vec![Term { objective, weight, mask: &rows.mask }] }
     }
 
     /// True where any term trains the token.
@@ -42,12 +47,18 @@ impl<'a> Part<'a> {
     }
 }
 
-/// A loss and its weight in the sum.
+/// A loss and its weight in the sum; a weight of 0 is as if it were not there.
 pub(crate) struct Term<'a> {
     pub(crate) objective: &'a Objective,
     pub(crate) weight: f64,
     /// The tokens that it trains; shaped as the rows, and scored there.
     pub(crate) mask: &'a Ragged<bool>,
+}
+
+impl Term<'_> {
+    fn teaches(&self) -> bool {
+        self.weight != 0.0 && self.mask.flat().contains(&true)
+    }
 }
 
 /// What an optimiser step did.
@@ -84,7 +95,7 @@ pub(crate) fn learn(
     lesson: &Lesson<'_>,
     progress: &Progress<'_, '_>,
 ) -> Result<Option<Learned>> {
-    if !lesson.parts.iter().flat_map(|part| &part.terms).any(|term| term.mask.flat().contains(&true)) {
+    if !lesson.parts.iter().flat_map(|part| &part.terms).any(Term::teaches) {
         progress.advance(lesson.parts.iter().map(|part| part.rows.mask.rows() as u64).sum());
         return Ok(None);
     }
@@ -123,6 +134,10 @@ fn accumulate_part(
     progress: &Progress<'_, '_>,
 ) -> Result<(Vec<LossMetrics>, [u64; 2])> {
     let rows = part.rows;
+    let mut losses = vec![LossMetrics::default(); part.terms.len()];
+    if part.terms.iter().all(|term| term.weight == 0.0) {
+        return Ok((losses, [0, 0]));
+    }
     let mut want = Want { entropy: true, routing: rows.routing_rollout.is_some(), ..Want::default() };
     for term in &part.terms {
         let asked = term.objective.want();
@@ -132,7 +147,6 @@ fn accumulate_part(
     let per_token = bench.engine.model().experts.as_ref().map_or(1, |experts| experts.per_token);
     let mut moved = [0, 0];
     let prepared: Vec<Prepared> = part.terms.iter().map(|term| prepare(term, rows, lesson.max_new_tokens)).collect();
-    let mut losses = vec![LossMetrics::default(); part.terms.len()];
     let trained = part.mask();
     for range in rows.tokens.microbatches(lesson.tokens_per_microbatch) {
         let here = rows.select(&range.clone().collect::<Vec<_>>());

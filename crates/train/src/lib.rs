@@ -31,6 +31,7 @@ pub mod rollouts;
 mod rows;
 mod run;
 pub mod run_dir;
+mod second_layer;
 pub mod sft;
 mod stage;
 pub mod state;
@@ -41,6 +42,6 @@ pub mod trend;
 pub mod watch;
 
 pub use disk::human_bytes;
-pub use recipe::Recipe;
+pub use recipe::{EvalTurn, Recipe};
 pub use run::{Outcome, Settings, Summary, run, run_model};
 pub use watch::{Notice, Phase, Silent, StopFlag, Watch};

@@ -19,6 +19,14 @@ pub(crate) enum Reference {
 }
 
 impl Reference {
+    /// The frozen copy, which can sample; the weights without their adapter cannot.
+    pub(crate) fn engine(&self) -> Option<&dyn Engine> {
+        match self {
+            Reference::Frozen(engine) => Some(&**engine),
+            Reference::WithoutAdapter => None,
+        }
+    }
+
     /// Fills in what the reference says of rows.
     pub(crate) fn look_back(&self, bench: &Bench<'_, '_>, rows: &mut Rows, budget: usize) -> Result<()> {
         let stats = in_microbatches(rows, budget, |tokens| match self {

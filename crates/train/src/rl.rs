@@ -4,6 +4,9 @@
 //! draw ─▶ verdicts ─▶ rows ─▶ look (proximal, reference) ─▶ advantages ─▶ updates × epochs ─▶ metrics
 //! ```
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use lapidary_algo::{Experience, Objective};
 use lapidary_core::{Key, Purpose, Result};
 use lapidary_reward::Mix;
@@ -16,10 +19,11 @@ use crate::health::{Limits, Vitals};
 use crate::learn::{Learned, Lesson, Part, learn, update_of};
 use crate::look::look;
 use crate::prompts::{Prompts, Tasks};
-use crate::recipe::{RewardChoice, Rl, RoutingReplay};
+use crate::recipe::{LayerUpdate, RewardChoice, Rl, RoutingReplay};
 use crate::reference::Reference;
 use crate::rollouts::Sampled;
 use crate::rows::Rows;
+use crate::second_layer::{self, Layer, Second};
 use crate::stage::{StepReport, Work, named};
 use crate::state::RunState;
 use crate::summary::{self, Merged};
@@ -34,7 +38,33 @@ pub(crate) struct RlWork<'r> {
     thermostat: Option<Thermostat<'r>>,
     rewards: Mix,
     reference: Option<Reference>,
+    layer: Option<Layer<'r>>,
     seed: u64,
+}
+
+/// A batch of samples to learn from in the steps of another one.
+struct Taught<'a> {
+    step: &'a Step,
+    rows: &'a Rows,
+    /// The group of the first layer that each group came from; its own place where there is none.
+    origins: Option<&'a [usize]>,
+    weight: f64,
+}
+
+impl Taught<'_> {
+    /// The rows that came from the first layer's `groups`, in their order; samples without a verdict left out.
+    fn rows_of(&self, groups: &[usize]) -> Vec<usize> {
+        let mut by_origin: BTreeMap<usize, Vec<Range<usize>>> = BTreeMap::new();
+        let mut start = 0;
+        for &group in &self.step.kept {
+            let end = start + self.step.groups[group].len();
+            by_origin.entry(self.origins.map_or(group, |origins| origins[group])).or_default().push(start..end);
+            start = end;
+        }
+        let learned: Vec<bool> = self.step.kept().map(|sampled| sampled.advantage.is_some()).collect();
+        let ranges = groups.iter().filter_map(|group| by_origin.get(group)).flatten();
+        ranges.flat_map(Clone::clone).filter(|&row| learned[row]).collect()
+    }
 }
 
 /// What the rewards of a step look like.
@@ -63,7 +93,8 @@ impl<'r> RlWork<'r> {
         let pool = rl.curriculum.as_ref().map(|rule| Pool::new(rule, &prompts, seed)).transpose()?;
         let thermostat = rl.dynamic_temperature.as_ref();
         let thermostat = thermostat.map(|rule| Thermostat::new(rule, rl, prompts.share(), seed)).transpose()?;
-        Ok(Self { rl, prompts, pool, thermostat, rewards, reference: None, seed })
+        let layer = rl.second_layer.as_ref().map(|rule| Layer { rule, rl, seed });
+        Ok(Self { rl, prompts, pool, thermostat, rewards, reference: None, layer, seed })
     }
 
     fn temperature(&self, state: &RunState) -> f32 {
@@ -80,11 +111,13 @@ impl<'r> RlWork<'r> {
             let draws = pool.prepare(bench, &mut state.curriculum, &measuring, state.stage_step)?;
             metrics.push(("curriculum/draws".into(), draws as f64));
         }
+        let separate = self.layer.as_ref().is_some_and(Layer::separate);
         let mut drawing = Drawing {
             rl: self.rl,
             prompts: &mut self.prompts,
             pool: self.pool.as_ref(),
             rewards: &self.rewards,
+            sampler: self.reference.as_ref().filter(|_| separate).and_then(Reference::engine),
             seed: self.seed,
         };
         let step = drawing.fill(bench, state, temperature)?;
@@ -104,7 +137,7 @@ impl<'r> RlWork<'r> {
             && step.kept().all(|sampled| sampled.rollout.weights == bench.engine.version());
         let mut rows = Rows::of(step, self.rl.truncated, self.rl.routing_replay);
         let seen = look(bench, self.rl, &mut rows, exact)?;
-        if let Some(reference) = &self.reference {
+        if let Some(reference) = self.reference.as_ref().filter(|_| objective.needs_reference()) {
             reference.look_back(bench, &mut rows, self.rl.training.tokens_per_microbatch)?;
         }
         self.penalise(objective, step);
@@ -149,14 +182,8 @@ impl<'r> RlWork<'r> {
         }
     }
 
-    /// The rows of each update: groups in an order of their own for each pass over the rollouts, whole groups in equal
-    /// shares, samples without a verdict left out.
+    /// The groups of each update: in an order of their own for each pass over the rollouts, in equal shares.
     fn shares(&self, step: &Step, state: &RunState) -> Vec<Vec<usize>> {
-        let mut starts = vec![0];
-        for &group in &step.kept {
-            starts.push(starts[starts.len() - 1] + step.groups[group].len());
-        }
-        let learned: Vec<bool> = step.kept().map(|sampled| sampled.advantage.is_some()).collect();
         let (groups, updates) = (step.kept.len(), self.rl.updates_per_rollout);
         let key = Key::new(self.seed, Purpose::Shuffle).at_name("updates").at(state.step);
         let mut shares = Vec::with_capacity(self.rl.updates());
@@ -164,44 +191,105 @@ impl<'r> RlWork<'r> {
             let order = if updates > 1 { key.at(epoch).permutation(groups) } else { (0..groups).collect() };
             for update in 0..updates {
                 let share = &order[groups * update / updates..groups * (update + 1) / updates];
-                let rows = share.iter().flat_map(|&group| starts[group]..starts[group + 1]);
-                shares.push(rows.filter(|&row| learned[row]).collect());
+                shares.push(share.iter().map(|&place| step.kept[place]).collect());
             }
         }
         shares
     }
 
     /// The optimiser steps of a step, each on its share of the prompts; gives the merged metrics of the losses.
-    fn learn(&self, bench: &mut Bench<'_, '_>, state: &mut RunState, (step, rows): (&Step, &Rows)) -> Result<Metrics> {
+    fn learn(
+        &self,
+        bench: &mut Bench<'_, '_>,
+        state: &mut RunState,
+        first: &Step,
+        taught: &[Taught<'_>],
+    ) -> Result<Metrics> {
         let training = &self.rl.training;
         let updates = self.rl.updates() as u64;
         let total = training.steps * updates;
-        let shares = self.shares(step, state);
-        let progress = bench.ear.progress(Phase::Learn, shares.iter().map(|share| share.len() as u64).sum());
-        let mut merged = Merged::default();
+        let shares = self.shares(first, state);
+        let shares: Vec<Vec<Vec<usize>>> =
+            shares.iter().map(|groups| taught.iter().map(|taught| taught.rows_of(groups)).collect()).collect();
+        let progress = bench.ear.progress(Phase::Learn, shares.iter().flatten().map(|rows| rows.len() as u64).sum());
+        let mut merged: Vec<Merged> = taught.iter().map(|_| Merged::default()).collect();
         let mut learning_rate = 0.0;
         for (update, share) in shares.iter().enumerate() {
             learning_rate = training.learning_rate_at(state.stage_step * updates + update as u64, total);
-            let rows = rows.select(share);
-            state.tokens += rows.mask.values() as u64;
+            let rows: Vec<Rows> = taught.iter().zip(share).map(|(taught, share)| taught.rows.select(share)).collect();
+            state.tokens += rows.iter().map(|rows| rows.mask.values() as u64).sum::<u64>();
             let objective = self.rl.objective.at(&state.method);
             let lesson = Lesson {
-                parts: vec![Part::of(&rows, &objective)],
+                parts: taught
+                    .iter()
+                    .zip(&rows)
+                    .map(|(taught, rows)| Part::weighed(rows, &objective, taught.weight))
+                    .collect(),
                 tokens_per_microbatch: training.tokens_per_microbatch,
                 max_new_tokens: self.rl.max_new_tokens,
                 update: update_of(training, learning_rate),
             };
             if let Some(Learned { losses, update, routing_changed }) = learn(bench, &lesson, &progress)? {
-                merged.add(losses[0].finish());
-                merged.add(vec![("grad_norm", update.grad_norm), ("weight_norm", update.weight_norm)]);
-                merged.add(routing_changed.map(|share| ("routing/changed", share)).into_iter().collect());
+                merged[0].add(losses[0].finish());
+                merged[0].add(vec![("grad_norm", update.grad_norm), ("weight_norm", update.weight_norm)]);
+                merged[0].add(routing_changed.map(|share| ("routing/changed", share)).into_iter().collect());
+                let others = merged[1..].iter_mut().zip(&losses[1..]);
+                others.for_each(|(merged, loss)| merged.add(loss.finish()));
                 state.method.updated();
             }
         }
-        let mut metrics = merged.finish();
+        let mut merged = merged.into_iter().map(Merged::finish);
+        let mut metrics = merged.next().unwrap_or_default();
+        merged.for_each(|more| metrics.extend(second_layer::losses(more)));
         metrics.push(("learning_rate".into(), learning_rate));
         metrics.push(("num_tokens".into(), state.tokens as f64));
         Ok(metrics)
+    }
+
+    /// Second answers to those of `first`, ready to be learned from.
+    fn second(&self, bench: &Bench<'_, '_>, state: &RunState, first: &Step) -> Result<Option<(Second, Rows, f64)>> {
+        let Some(layer) = &self.layer else { return Ok(None) };
+        let mut second = layer.sample(bench, state, first, &self.rewards)?;
+        let objective = self.rl.objective.at(&state.method);
+        let (mut rows, judged) = self.judge(bench, &objective, &mut second.step)?;
+        layer.imitate(&mut second.step, &mut rows);
+        second.metrics.push(("layer2/reward".into(), judged.reward));
+        Ok(Some((second, rows, layer.rule.weight)))
+    }
+
+    /// Learns from a step, and from its second layer where the stage has one; gives the second answers too.
+    fn teach(
+        &self,
+        bench: &mut Bench<'_, '_>,
+        state: &mut RunState,
+        (first, rows): (&Step, &Rows),
+    ) -> Result<(Metrics, Option<Step>)> {
+        let stopwatch = bench.stopwatch;
+        let one = Taught { step: first, rows, origins: None, weight: 1.0 };
+        let Some(layer) = &self.layer else {
+            return Ok((stopwatch.time(Phase::Learn, || self.learn(bench, state, first, &[one]))?, None));
+        };
+        let mut metrics = Metrics::new();
+        let sequential = layer.rule.update == LayerUpdate::Sequential;
+        if sequential && !layer.separate() {
+            metrics = stopwatch.time(Phase::Learn, || self.learn(bench, state, first, std::slice::from_ref(&one)))?;
+        }
+        let Some((second, second_rows, weight)) = self.second(bench, state, first)? else {
+            return Ok((metrics, None));
+        };
+        let two = Taught { step: &second.step, rows: &second_rows, origins: Some(&second.origins), weight };
+        if layer.separate() {
+            metrics = stopwatch.time(Phase::Learn, || self.learn(bench, state, first, &[two]))?;
+        } else if sequential {
+            let more = stopwatch.time(Phase::Learn, || self.learn(bench, state, first, &[two]))?;
+            metrics.retain(|(name, _)| name != "num_tokens");
+            metrics.extend(more.iter().filter(|(name, _)| name == "num_tokens").cloned());
+            metrics.extend(second_layer::losses(more));
+        } else {
+            metrics = stopwatch.time(Phase::Learn, || self.learn(bench, state, first, &[one, two]))?;
+        }
+        metrics.extend(second.metrics);
+        Ok((metrics, Some(second.step)))
     }
 
     /// What the reward of a step decides about the next one: the temperature, and the end of a curriculum's first part.
@@ -262,7 +350,8 @@ impl Work for RlWork<'_> {
         metrics.extend(summary::lengths(&step));
         metrics.push(("sampling/staleness".into(), step.staleness(bench.engine.version())));
         let before = state.tokens;
-        metrics.extend(stopwatch.time(Phase::Learn, || self.learn(bench, state, (&step, &rows)))?);
+        let (learned, second) = self.teach(bench, state, (&step, &rows))?;
+        metrics.extend(learned);
         if let Some(kl) = judged.kl.or(find(&metrics, "kl")).filter(|_| objective.kl.adaptive.is_some()) {
             metrics.push(("kl_coefficient".into(), objective.kl.coefficient));
             state.method.saw_kl(&self.rl.objective, kl, step.learned());
@@ -273,9 +362,13 @@ impl Work for RlWork<'_> {
             state.health.observe(state.step + 1, &self.limits(), &self.vitals(&metrics, &step, judged.reward));
         let stop =
             state.health.check_rewards(&self.limits(), &summary::failures(&step), |label| last_words(&step, label));
+        let second = second.into_iter().flat_map(|second| second.groups).flatten();
         let sampled: usize = step.fresh().map(Sampled::length).sum();
-        let tokens = sampled as u64 + state.tokens - before;
         let mut samples: Vec<Sampled> = step.groups.into_iter().flatten().collect();
+        let first = samples.len();
+        samples.extend(second);
+        let sampled = sampled + samples[first..].iter().map(Sampled::length).sum::<usize>();
+        let tokens = sampled as u64 + state.tokens - before;
         if self.rl.routing_replay != RoutingReplay::R3 {
             // Only measured: not worth its place in the files of rollouts.
             samples.iter_mut().for_each(|sampled| sampled.rollout.routing = None);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lapidary_core::{Item, Key, Kind, Problem, PromptText, Ragged, Result, Rollout, StopReason, TokenRole, Verdict};
-use lapidary_engine::{Choose, Record, SampleRequest};
+use lapidary_engine::{Choose, Engine, Record, SampleRequest};
 use lapidary_reward::{Attempt, Mix, MixVerdicts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -81,9 +81,9 @@ pub(crate) struct Sampling {
     pub(crate) record: Record,
 }
 
-/// Samples answers to items and scores them; one entry per item. Item `i` draws with `key.at(first + i)`.
+/// Samples answers of `engine` to items and scores them; one entry per item. Item `i` draws with `key.at(first + i)`.
 pub(crate) fn sample(
-    bench: &Bench<'_, '_>,
+    (bench, engine): (&Bench<'_, '_>, &dyn Engine),
     items: &[Item],
     sampling: Sampling,
     rewards: &Mix,
@@ -108,12 +108,12 @@ pub(crate) fn sample(
     let most: usize = requests.iter().map(|request| request.samples * request.max_new_tokens).sum();
     let progress = bench.ear.progress(phase, most as u64);
     let answers =
-        bench.stopwatch.time(phase, || bench.engine.sample(&requests, &|tokens| progress.advance(tokens as u64)))?;
+        bench.stopwatch.time(phase, || engine.sample(&requests, &|tokens| progress.advance(tokens as u64)))?;
     let mut groups = Vec::with_capacity(items.len());
     for (at, ((item, request), samples)) in items.iter().zip(&requests).zip(answers).enumerate() {
         let mut group = Vec::with_capacity(samples.len());
         for (number, sample) in samples.into_iter().enumerate() {
-            group.push(unscored(bench, item, request, (first + at, number), sample));
+            group.push(unscored((bench, engine.version()), item, request, (first + at, number), sample));
         }
         groups.push(group);
     }
@@ -121,7 +121,8 @@ pub(crate) fn sample(
     Ok(groups)
 }
 
-fn end_tokens(bench: &Bench<'_, '_>) -> Vec<u32> {
+/// Tokens that end an answer.
+pub(crate) fn end_tokens(bench: &Bench<'_, '_>) -> Vec<u32> {
     let mut ends: Vec<u32> = bench.tokenizer.end_tokens().to_vec();
     ends.extend(&bench.engine.model().eos);
     ends.sort_unstable();
@@ -130,7 +131,7 @@ fn end_tokens(bench: &Bench<'_, '_>) -> Vec<u32> {
 }
 
 fn unscored(
-    bench: &Bench<'_, '_>,
+    (bench, weights): (&Bench<'_, '_>, u64),
     item: &Item,
     request: &SampleRequest,
     (prompt, number): (usize, usize),
@@ -153,7 +154,7 @@ fn unscored(
                 Choose::Greedy => 1.0,
                 Choose::Draw { temperature, .. } => temperature,
             },
-            weights: bench.engine.version(),
+            weights,
             stop: sample.stop,
             support: sample.support.map(|support| after_prompt(request.prompt.len(), &support)),
             routing: sample.routing,

@@ -6,9 +6,11 @@
 //! Rows are ragged and always packed: no token is padding, whatever the lengths, and how many go through the model at once
 //! (`tokens_per_microbatch`) changes no bit.
 
+mod second_turn;
+
 use std::sync::Arc;
 
-use lapidary_core::{Item, Kind, Message, Problem, PromptText, Result, Role, Want};
+use lapidary_core::{Item, Key, Kind, Message, Problem, PromptText, Purpose, Result, Role, Want};
 use lapidary_task::{Split, Task};
 use lapidary_text::{MaskedTokens, RenderOptions, Tokenizer};
 use serde::{Deserialize, Serialize};
@@ -55,6 +57,7 @@ impl EarlyStopState {
 pub(crate) struct SftWork<'r> {
     sft: &'r Sft,
     prompts: Prompts,
+    seed: u64,
     reference: Option<Reference>,
     /// Held-out demonstrations, where a rule looks at them.
     held_out: Option<(&'r EarlyStop, Arc<dyn Task>)>,
@@ -71,7 +74,7 @@ impl<'r> SftWork<'r> {
                 .why("`[stage.early_stop]` looks at the loss of held-out demonstrations")
                 .hint("give it a test split, or remove `[stage.early_stop]`"));
         }
-        Ok(Self { sft, prompts, reference: None, held_out })
+        Ok(Self { sft, prompts, seed, reference: None, held_out })
     }
 
     /// The rows of demonstrations, checked against the context.
@@ -118,9 +121,13 @@ impl<'r> SftWork<'r> {
 impl Work for SftWork<'_> {
     fn step(&mut self, bench: &mut Bench<'_, '_>, state: &mut RunState) -> Result<StepReport> {
         let training = &self.sft.training;
-        let items: Vec<Result<Item>> =
-            (0..training.prompts_per_step).map(|_| self.prompts.take(&mut state.cursors)).collect();
-        let mut rows = self.rows(bench, items)?;
+        let items = (0..training.prompts_per_step).map(|_| self.prompts.take(&mut state.cursors));
+        let mut items = items.collect::<Result<Vec<Item>>>()?;
+        if let Some(rule) = &self.sft.second_turn {
+            let key = Key::new(self.seed, Purpose::Sample).at_name("second turn").at(state.step);
+            second_turn::ask_again(bench, rule, &mut items, key)?;
+        }
+        let mut rows = self.rows(bench, items.into_iter().map(Ok))?;
         if let Some(reference) = &self.reference {
             reference.look_back(bench, &mut rows, training.tokens_per_microbatch)?;
         }

@@ -108,6 +108,7 @@ fn learn(model: &mut Native, batch: &TokenBatch, n: f32, learning_rate: f64) -> 
         weight_decay: 0.0,
         decay_all: false,
         max_grad_norm: Some(1.0),
+        optimizer: 0,
     })?;
     Ok(())
 }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lapidary_core::{Kind, Problem, Result};
-use lapidary_eval::{Comparison, Evaluation, Interval, Settings, compare, evaluate};
+use lapidary_eval::{
+    Comparison, Correction, Evaluation, Interval, SecondTurn, Settings, compare, correction, evaluate, evaluate_again,
+};
 use lapidary_reward::Reward;
 use lapidary_task::{Task, TaskSpec};
-use lapidary_train::Recipe;
 use lapidary_train::checkpoint::Checkpoints;
+use lapidary_train::{EvalTurn, Recipe};
 use serde_json::{Map, Value, json};
 
 use crate::model::open;
@@ -60,6 +62,15 @@ pub struct Eval {
     /// Seed of the draws, and of the items of a procedural task
     #[arg(long)]
     seed: Option<u64>,
+    /// Show every answer to the model again and report what it corrects and what it spoils
+    #[arg(long)]
+    self_correct: bool,
+    /// What is said then; with --run as its recipe has it
+    #[arg(long, value_name = "TEXT", requires = "self_correct")]
+    phrase: Option<String>,
+    /// The words of the second question, with {question}, {answer} and {phrase} in it
+    #[arg(long, value_name = "TEXT", requires = "self_correct")]
+    template: Option<String>,
     /// Threads that compute; 0 is one per core. Results do not depend on it
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
@@ -78,6 +89,7 @@ struct Exam {
     reward: Box<dyn Reward>,
     settings: Settings,
     out: Option<PathBuf>,
+    again: Option<EvalTurn>,
 }
 
 impl Eval {
@@ -94,6 +106,21 @@ impl Eval {
         if let Some(path) = &exam.out {
             save(path, &found)?;
         }
+        let second = match &exam.again {
+            None => None,
+            Some(EvalTurn { turn, phrase }) => {
+                let progress = output.progress("evaluating again");
+                let heard = |done: usize, total: usize| progress.at(done, total);
+                let first = (&found, turn, phrase.as_str());
+                let second = evaluate_again(&*model.engine, tokenizer, &*exam.task, &*exam.reward, first, &heard)?;
+                progress.finish();
+                if let Some(path) = &exam.out {
+                    save(&second_path(path), &second)?;
+                }
+                Some(second)
+            }
+        };
+        let turned = second.as_ref().map(|second| (correction(&found, second), &second.summary));
         let change = before.map(|before| compare(&before, &found, exam.settings.seed)).transpose()?;
         let path = exam.out.as_ref().map(|path| path.to_string_lossy());
         if output.json {
@@ -104,10 +131,19 @@ impl Eval {
                 "settings": found.settings,
                 "summary": found.summary,
                 "change": change,
+                "self_correction": turned.map(|(correction, summary)| json!({
+                    "correction": correction,
+                    "second": summary,
+                    "phrase": exam.again.as_ref().map(|again| &again.phrase),
+                    "template": exam.again.as_ref().map(|again| &again.turn.template),
+                })),
                 "saved": path,
             }));
         }
         show(&found, change.as_ref(), output)?;
+        if let Some((correction, _)) = turned {
+            show_correction(correction.as_ref(), output)?;
+        }
         path.map_or(Ok(()), |path| output.line(format!("saved {}", theme::path(path))))
     }
 
@@ -135,7 +171,20 @@ impl Eval {
             ..Settings::default()
         };
         let reward = lapidary_reward::build(meant, &Value::Object(options))?;
-        Ok(Exam { model, task, reward, settings, out: self.out.clone().or(out) })
+        let again =
+            self.self_correct.then(|| self.again(eval.and_then(|eval| eval.second_turn.clone()))).transpose()?;
+        Ok(Exam { model, task, reward, settings, out: self.out.clone().or(out), again })
+    }
+
+    fn again(&self, recipe: Option<EvalTurn>) -> Result<EvalTurn> {
+        let mut again = recipe.unwrap_or_default();
+        again.phrase = self.phrase.clone().unwrap_or(again.phrase);
+        again.turn.template = self.template.clone().unwrap_or(again.turn.template);
+        match again.turn.wrong() {
+            None => Ok(again),
+            Some(what) => Err(Problem::new(Kind::Usage, "U016", format!("--template cannot be used: {what}"))
+                .hint(format!("the default is {:?}", SecondTurn::default().template))),
+        }
     }
 
     fn spec(&self, recipe: Option<TaskSpec>) -> Result<TaskSpec> {
@@ -181,6 +230,29 @@ fn saved(path: &Path) -> Result<Evaluation> {
     let text =
         std::fs::read_to_string(path).map_err(|error| Problem::io("read", path, &error).with_kind(Kind::Data))?;
     serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// Beside the file of the first answers.
+fn second_path(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-second.json"))
+}
+
+fn show_correction(correction: Option<&Correction>, output: &mut Output) -> Outcome {
+    output.line("")?;
+    let Some(found) = correction else {
+        return output.line("no answer has a verdict in both turns");
+    };
+    let rows = vec![
+        vec!["first answers right, %".into(), percent(&found.first, false)],
+        vec!["second answers right, %".into(), percent(&found.second, false)],
+        vec!["difference, points".into(), percent(&found.difference, true)],
+        vec!["wrong, then right, %".into(), percent(&found.gained, false)],
+        vec!["right, then wrong, %".into(), percent(&found.lost, false)],
+        vec!["changed, %".into(), format!("{:.1}", 100.0 * found.changed)],
+    ];
+    output.line(theme::bold("second turn"))?;
+    output.table(&["", &format!("of {} answers", found.answers)], rows)
 }
 
 /// `41.0 (35.6 – 46.7)`, in percent.

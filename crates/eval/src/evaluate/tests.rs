@@ -202,3 +202,34 @@ fn what_cannot_be_asked_is_no_verdict_and_what_makes_no_sense_is_refused() {
     assert_eq!(run(&engine, &Digits(None), Settings { samples: 2, ..settings }).unwrap_err().code(), "R090");
     assert_eq!(run(&engine, &Digits(None), Settings { prompts: 0, ..settings }).unwrap_err().code(), "R090");
 }
+
+#[test]
+fn the_second_turn_sees_the_first_answer_and_keeps_its_place() {
+    let (engine, task) = (Parrot::new(64), Digits(Some(10)));
+    let settings = Settings { prompts: 10, samples: 2, temperature: 1.0, max_new_tokens: 5, ..Settings::default() };
+    let first = run(&engine, &task, settings).unwrap();
+    // The parrot repeats the last thing that it reads: the end of its own answer.
+    let turn = SecondTurn { template: "{question} {phrase} {answer}".into(), ..SecondTurn::default() };
+    let again = |phrase: &str| {
+        evaluate_again(&engine, &engine.tokenizer, &task, &Same, (&first, &turn, phrase), &|_, _| ()).unwrap()
+    };
+    let second = again("sure?");
+    assert_eq!(second, again("sure?"));
+    let ids = |evaluation: &Evaluation| evaluation.prompts.iter().map(|prompt| prompt.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&first), ids(&second));
+    for (before, after) in first.prompts.iter().zip(&second.prompts) {
+        assert_eq!((before.attempts.len(), after.attempts.len()), (2, 2));
+        for (before, after) in before.attempts.iter().zip(&after.attempts) {
+            let last = if before.truncated { ')' } else { before.completion.chars().last().unwrap() };
+            assert!(after.completion.starts_with(['x', last]), "{before:?} {after:?}");
+        }
+    }
+    // Two samples of a prompt do not share their draws.
+    let drawn = |record: &PromptRecord| record.attempts[0].completion != record.attempts[1].completion;
+    assert!(second.prompts.iter().any(drawn));
+    // No room for a second question: no verdict, not a wrong answer.
+    let small = Parrot::new(11);
+    let first = run(&small, &task, Settings { prompts: 2, max_new_tokens: 5, ..Settings::default() }).unwrap();
+    let none = evaluate_again(&small, &small.tokenizer, &task, &Same, (&first, &turn, "sure?"), &|_, _| ()).unwrap();
+    assert_eq!((first.summary.no_verdict, none.summary.no_verdict), (0, 2));
+}

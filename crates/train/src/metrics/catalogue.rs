@@ -4,6 +4,8 @@
 
 use std::sync::LazyLock;
 
+mod second_layer;
+
 /// A named number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
@@ -29,7 +31,7 @@ pub fn catalogue() -> &'static [Metric] {
             let (title, unit) = heading.map_or((metric.name, ""), |(_, title, unit)| (*title, *unit));
             Metric { name: metric.name, title, unit, what: metric.what, good: metric.good, bad: metric.bad }
         });
-        of_algorithms.chain(METRICS.iter().copied()).collect()
+        of_algorithms.chain(METRICS.iter().chain(second_layer::METRICS).copied()).collect()
     });
     &ALL
 }

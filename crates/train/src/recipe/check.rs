@@ -30,6 +30,7 @@ const RL_ONLY: &[&str] = &[
     "dynamic_sampling",
     "curriculum",
     "dynamic_temperature",
+    "second_layer",
     "health",
 ];
 
@@ -327,6 +328,9 @@ impl Checker<'_> {
         let probability = |p: f64| p > 0.0 && p <= 1.0;
         let switch = (method.name, objective.dynamic_sampling);
         let dynamic_sampling = self.dynamic_sampling(raw.dynamic_sampling.clone(), switch, prompts)?;
+        let max_new_tokens = self.count("max_new_tokens", raw.max_new_tokens, 256, 1)? as usize;
+        let warm = |t: f64| t > 0.0 && t <= 100.0;
+        let temperature = self.number("temperature", raw.temperature, 1.0, warm, "above 0 and at most 100")? as f32;
         Ok(Rl {
             training: self.training(&raw, 1e-6)?,
             task,
@@ -334,14 +338,8 @@ impl Checker<'_> {
             objective,
             rewards,
             samples_per_prompt: samples,
-            max_new_tokens: self.count("max_new_tokens", raw.max_new_tokens, 256, 1)? as usize,
-            temperature: self.number(
-                "temperature",
-                raw.temperature,
-                1.0,
-                |t| t > 0.0 && t <= 100.0,
-                "above 0 and at most 100",
-            )? as f32,
+            max_new_tokens,
+            temperature,
             top_k: self.count("top_k", raw.top_k, 0, 0)? as usize,
             top_p: self.number("top_p", raw.top_p, 1.0, probability, "above 0 and at most 1")? as f32,
             updates_per_rollout: updates as usize,
@@ -351,6 +349,7 @@ impl Checker<'_> {
             dynamic_sampling,
             curriculum: self.curriculum(raw.curriculum)?,
             dynamic_temperature: self.dynamic_temperature(raw.dynamic_temperature)?,
+            second_layer: self.second_layer(raw.second_layer, (max_new_tokens, temperature))?,
             health: self.within("health").health(raw.health.unwrap_or_default())?,
         })
     }
@@ -435,6 +434,7 @@ impl Checker<'_> {
                 "between 0 (greedy) and 100",
             )? as f32,
             every: self.count("every", raw.every, 0, 0)?,
+            second_turn: self.eval_turn(raw.second_turn, stages)?,
         })
     }
 

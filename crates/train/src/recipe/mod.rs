@@ -15,6 +15,7 @@ mod nearest;
 mod raw;
 mod read;
 mod schema;
+mod second_layer;
 mod settings;
 mod sources;
 mod supervised;
@@ -34,6 +35,9 @@ pub use exploration::{
     Curriculum, Drop, DynamicSampling, DynamicTemperature, OnExhausted, RoutingReplay, Surplus, Switch,
 };
 pub use schema::json_schema;
+pub use second_layer::{
+    EvalTurn, Filter, Inputs, LayerGroup, LayerReward, LayerUpdate, PhraseOrder, Policies, SecondLayer, SecondTurns,
+};
 pub use supervised::{EarlyStop, LossOn, Turns};
 
 /// A checked recipe with every default filled in.
@@ -80,6 +84,8 @@ pub struct Sft {
     pub loss_on: LossOn,
     /// Which turns of a conversation are learned.
     pub turns: Turns,
+    /// Demonstrations that follow a first answer of the model.
+    pub second_turn: Option<SecondTurns>,
     /// When the held-out loss ends the stage.
     pub early_stop: Option<EarlyStop>,
 }
@@ -122,6 +128,8 @@ pub struct Rl {
     pub curriculum: Option<Curriculum>,
     /// A temperature that rises.
     pub dynamic_temperature: Option<DynamicTemperature>,
+    /// Answers that are shown to the model again.
+    pub second_layer: Option<SecondLayer>,
     /// When the run is called unhealthy.
     pub health: Health,
 }
@@ -258,6 +266,8 @@ pub struct Eval {
     pub temperature: f32,
     /// Steps of a stage between evaluations; 0 evaluates between stages only.
     pub every: u64,
+    /// How every answer is shown to the model again, where it is.
+    pub second_turn: Option<EvalTurn>,
 }
 
 /// When checkpoints are written and how many are kept.
@@ -357,6 +367,20 @@ impl Stage {
             Stage::Sft(sft) => &sft.objective,
             Stage::Rl(rl) => &rl.objective,
         }
+    }
+
+    /// Whether the model as it was when the stage began must stay at hand.
+    pub fn needs_reference(&self) -> bool {
+        self.objective().needs_reference() || self.samples_frozen()
+    }
+
+    /// Whether that model samples.
+    pub fn samples_frozen(&self) -> bool {
+        let layer = match self {
+            Stage::Rl(rl) => rl.second_layer.as_ref(),
+            Stage::Sft(_) => None,
+        };
+        layer.is_some_and(|layer| layer.policies == Policies::Separate)
     }
 
     /// Where prompts come from.

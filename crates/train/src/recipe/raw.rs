@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::adapter::RawAdapter;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
 use super::schema;
+use super::second_layer::{RawEvalTurn, RawSecondLayer, RawSecondTurns};
 use super::supervised::RawEarlyStop;
 
 /// A recipe: the whole of a run in one file. Paths are relative to the directory that the command is run in.
@@ -109,6 +110,9 @@ pub(super) struct RawStage {
     /// or the `last`. Default `all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turns: Option<super::Turns>,
+    /// (sft) A share of the demonstrations follows an answer of the model itself, which it is to correct.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_turn: Option<RawSecondTurns>,
     /// (sft) When the held-out loss ends the stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early_stop: Option<RawEarlyStop>,
@@ -167,6 +171,9 @@ pub(super) struct RawStage {
     /// (rl) A temperature that rises when the reward has settled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dynamic_temperature: Option<RawDynamicTemperature>,
+    /// (rl) Answers are shown to the model again, and it learns to correct them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_layer: Option<RawSecondLayer>,
     /// (rl) When the run is called unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<RawHealth>,
@@ -233,6 +240,9 @@ pub(super) struct RawEval {
     /// Steps of a stage between evaluations; 0 evaluates between stages only. Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<u64>,
+    /// Every answer is shown to the model again and answered once more. Default: where a stage has a second layer, as there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_turn: Option<RawEvalTurn>,
 }
 
 /// Checkpoints during a stage; one is always written at the end of a stage.

@@ -12,7 +12,7 @@ use super::{Recipe, Sft, Stage};
 use crate::prompts::{Prompts, Tasks};
 
 /// Keys that only a stage which learns given text has.
-pub(super) const SUPERVISED_ONLY: &[&str] = &["loss_on", "turns", "early_stop"];
+pub(super) const SUPERVISED_ONLY: &[&str] = &["loss_on", "turns", "second_turn", "early_stop"];
 
 /// Which tokens of a demonstration are learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,6 +85,7 @@ impl Checker<'_> {
             task: self.task(raw.task)?,
             loss_on: raw.loss_on.unwrap_or_default(),
             turns: raw.turns.unwrap_or_default(),
+            second_turn: raw.second_turn.map(|raw| self.within("second_turn").second_turns(raw)).transpose()?,
             early_stop: raw.early_stop.map(|raw| self.within("early_stop").early_stop(raw)).transpose()?,
         })
     }

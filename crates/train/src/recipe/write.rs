@@ -4,8 +4,8 @@ use lapidary_algo::Objective;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Curriculum, DynamicSampling, DynamicTemperature, Health, Recipe, RewardChoice, Rl, RoutingReplay, Stage,
-    TaskChoice, Training,
+    Curriculum, DynamicSampling, DynamicTemperature, Eval, Health, Recipe, RewardChoice, Rl, RoutingReplay,
+    SecondLayer, Stage, TaskChoice, Training,
 };
 use crate::diagnose::rules::STOP_NO_VERDICT;
 
@@ -75,6 +75,9 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
                 training(&mut entries, &sft.training);
                 sections.push(Section::new("[[stage]]", path.clone(), entries));
                 sections.push(Section::objective("sft", &path, &sft.objective));
+                if let Some(rule) = &sft.second_turn {
+                    sections.push(Section::new("[stage.second_turn]", format!("{path}.second_turn"), rule.entries()));
+                }
                 if let Some(rule) = &sft.early_stop {
                     sections.push(Section::new("[stage.early_stop]", format!("{path}.early_stop"), rule.entries()));
                 }
@@ -89,26 +92,27 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
             }
         }
     }
-    let eval = &recipe.eval;
-    sections.push(Section::new(
-        "[eval]",
-        "eval".into(),
-        vec![
-            ("task", task(&eval.task)),
-            ("reward", reward(&eval.reward)),
-            ("prompts", json!(eval.prompts)),
-            ("samples", json!(eval.samples)),
-            ("max_new_tokens", json!(eval.max_new_tokens)),
-            ("temperature", float32(eval.temperature)),
-            ("every", json!(eval.every)),
-        ],
-    ));
+    sections.push(Section::new("[eval]", "eval".into(), eval(&recipe.eval)));
     sections.push(Section::new(
         "[checkpoint]",
         "checkpoint".into(),
         vec![("every", json!(recipe.checkpoint.every)), ("keep", json!(recipe.checkpoint.keep))],
     ));
     sections
+}
+
+fn eval(eval: &Eval) -> Vec<(&'static str, Value)> {
+    let mut entries = vec![
+        ("task", task(&eval.task)),
+        ("reward", reward(&eval.reward)),
+        ("prompts", json!(eval.prompts)),
+        ("samples", json!(eval.samples)),
+        ("max_new_tokens", json!(eval.max_new_tokens)),
+        ("temperature", float32(eval.temperature)),
+        ("every", json!(eval.every)),
+    ];
+    entries.extend(eval.second_turn.as_ref().map(|turn| ("second_turn", turn.entry())));
+    entries
 }
 
 fn rl_entries(entries: &mut Vec<(&'static str, Value)>, rl: &Rl) {
@@ -135,6 +139,7 @@ fn exploration(sections: &mut Vec<Section>, path: &str, rl: &Rl) {
         ("dynamic_sampling", rl.dynamic_sampling.as_ref().map(DynamicSampling::entries)),
         ("curriculum", rl.curriculum.as_ref().map(Curriculum::entries)),
         ("dynamic_temperature", rl.dynamic_temperature.as_ref().map(DynamicTemperature::entries)),
+        ("second_layer", rl.second_layer.as_ref().map(SecondLayer::entries)),
     ];
     for (name, entries) in tables {
         if let Some(entries) = entries {

@@ -233,12 +233,12 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
     }
 
     fn needs_reference(&self) -> bool {
-        self.recipe.stages.get(self.state.stage).is_some_and(|stage| stage.objective().needs_reference())
+        self.recipe.stages.get(self.state.stage).is_some_and(Stage::needs_reference)
     }
 
     /// Whether the stage begins with adapters that say nothing yet: then the model without them is its reference.
     fn starts_without_adapter(&self) -> bool {
-        self.recipe.adapter.is_some() && self.state.stage == 0
+        self.recipe.adapter.is_some() && self.state.stage == 0 && !self.recipe.stages[0].samples_frozen()
     }
 
     /// Opens the reference that the state names.
@@ -345,7 +345,13 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         let started = Instant::now();
         let evaluation = evaluator.evaluate(&*self.model.engine, &self.model.tokenizer, self.ear)?;
         evaluate::write(&evaluate::path_of(&self.directory.evaluations(), at.step), &evaluation)?;
-        let (row, evaluation) = evaluate::record(&evaluation, (at.step, at.stage, &at.stage_name));
+        let second = evaluator.again(&*self.model.engine, &self.model.tokenizer, &evaluation, self.ear)?;
+        let (mut row, record) = evaluate::record(&evaluation, (at.step, at.stage, &at.stage_name));
+        if let Some(second) = &second {
+            evaluate::write(&evaluate::second_path_of(&self.directory.evaluations(), at.step), second)?;
+            row = evaluate::turned(&evaluation, second, row);
+        }
+        let evaluation = record;
         self.row(&row)?;
         let seconds = started.elapsed().as_secs_f64();
         self.journal

@@ -22,8 +22,11 @@ pub use verdict::{Difference, Findings, Holds, Judgement};
 /// Seeds below which an interval says next to nothing.
 pub const LEAST_SEEDS: u64 = 5;
 
-const STUDIES: &[(&str, &str)] =
-    &[("gspo", include_str!("studies/gspo.toml")), ("gtpo", include_str!("studies/gtpo.toml"))];
+const STUDIES: &[(&str, &str)] = &[
+    ("gspo", include_str!("studies/gspo.toml")),
+    ("gtpo", include_str!("studies/gtpo.toml")),
+    ("mgrpo", include_str!("studies/mgrpo.toml")),
+];
 
 /// Names of the studies that come with the program.
 pub fn names() -> Vec<&'static str> {
@@ -113,11 +116,24 @@ pub struct Claim {
     pub against: Option<String>,
     /// The measure.
     pub measure: String,
+    /// The measure of the arm that it is compared with; the same by default.
+    pub against_measure: Option<String>,
     /// What the difference must be.
     pub is: Relation,
     /// How much worse still counts as equal; only with `at_least` and `at_most`.
     #[serde(default)]
     pub margin: f64,
+}
+
+impl Claim {
+    /// What is compared with what.
+    pub(crate) fn pair(&self, baseline: &str) -> [String; 2] {
+        let against = self.against.as_deref().unwrap_or(baseline);
+        match &self.against_measure {
+            None => [self.arm.clone(), against.to_string()],
+            Some(other) => [format!("{} ({})", self.arm, self.measure), format!("{against} ({other})")],
+        }
+    }
 }
 
 /// What a paired difference must be.
@@ -165,8 +181,9 @@ impl Study {
             if let Some(name) = named {
                 return Err(wrong(format!("a claim is about `{name}`, which is no arm")));
             }
-            if !measure(&claim.measure) {
-                return Err(wrong(format!("a claim is about `{}`, which is not measured", claim.measure)));
+            let measured = [Some(&claim.measure), claim.against_measure.as_ref()];
+            if let Some(name) = measured.into_iter().flatten().find(|name| !measure(name)) {
+                return Err(wrong(format!("a claim is about `{name}`, which is not measured")));
             }
         }
         Ok(study)

@@ -56,7 +56,7 @@ fn summary(judgements: &[Judgement]) -> String {
 fn judged_rows(study: &Study, findings: &Findings) -> Vec<[String; 5]> {
     let row = |judged: &Judgement| {
         let claim = &study.claims[judged.claim];
-        let pair = format!("{} − {}", claim.arm, claim.against.as_ref().unwrap_or(&study.baseline));
+        let pair = claim.pair(&study.baseline).join(" − ");
         let (student, bootstrap) = (interval(&judged.difference.student), interval(&judged.difference.bootstrap));
         [claim.text.clone(), pair, student, bootstrap, word(judged.holds).to_string()]
     };

@@ -59,7 +59,7 @@ pub fn forest(study: &Study, findings: &Findings) -> String {
         };
         let (zero, middle) = (x(0.0), top + 22.0);
         let (from, to, estimate) = (x(interval.low), x(interval.high), x(interval.estimate));
-        let text = escape(&format!("{} against {}", claim.arm, claim.against.as_ref().unwrap_or(&study.baseline)));
+        let text = escape(&claim.pair(&study.baseline).join(" against "));
         let measure = escape(&shortened(&study.measures[judged.difference.measure].title, 38));
         let numbers = format!("{} [{}, {}]", short(interval.estimate), short(interval.low), short(interval.high));
         let _ = write!(

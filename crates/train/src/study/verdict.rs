@@ -69,12 +69,14 @@ impl Findings {
         let others = (0..study.arms.len()).filter(|arm| *arm != baseline);
         let differences = others
             .flat_map(|arm| (0..study.measures.len()).map(move |measure| (measure, arm)))
-            .filter_map(|(measure, arm)| difference(&values, measure, arm, baseline))
+            .filter_map(|(measure, arm)| difference(&values, (measure, arm), (measure, baseline)))
             .collect();
         let judge = |(at, claim): (usize, &Claim)| {
-            let measure = study.measures.iter().position(|measure| measure.name == claim.measure)?;
+            let measure_of = |name: &str| study.measures.iter().position(|measure| measure.name == name);
+            let measure = measure_of(&claim.measure)?;
+            let other = claim.against_measure.as_deref().map_or(Some(measure), measure_of)?;
             let against = claim.against.as_deref().map_or(baseline, arm_of);
-            let difference = difference(&values, measure, arm_of(&claim.arm), against)?;
+            let difference = difference(&values, (measure, arm_of(&claim.arm)), (other, against))?;
             let holds = holds(claim.is, claim.margin, &difference.student);
             Some(Judgement { claim: at, difference, holds })
         };
@@ -83,8 +85,13 @@ impl Findings {
     }
 }
 
-fn difference(values: &[Vec<Vec<f64>>], measure: usize, arm: usize, against: usize) -> Option<Difference> {
-    let (before, after) = (&values[measure][against], &values[measure][arm]);
+/// A measure of an arm less a measure (most often the same) of another, by seed.
+fn difference(
+    values: &[Vec<Vec<f64>>],
+    (measure, arm): (usize, usize),
+    (other, against): (usize, usize),
+) -> Option<Difference> {
+    let (before, after) = (&values[other][against], &values[measure][arm]);
     let key = Key::new(0, Purpose::Bootstrap).at_name("study").at(measure as u64).at(arm as u64).at(against as u64);
     let student = paired_mean_difference(before, after)?;
     let bootstrap = paired_bootstrap_difference(before, after, key)?;
