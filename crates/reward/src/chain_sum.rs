@@ -51,7 +51,7 @@ impl Reward for ChainSum {
 
 /// reasoning-gym's score of a number: 1 for an equal decimal; where the text merely contains the reference, the share
 /// of its characters that the reference makes up; else 0. (So `-5` for `5` earns ½: do not train on it.)
-fn decimal_credit(completion: &str, reference: &str) -> f64 {
+pub(crate) fn decimal_credit(completion: &str, reference: &str) -> f64 {
     let (answer, reference) = (completion.replace(',', ""), reference.replace(',', ""));
     if let (Some(given), Some(wanted)) = (Decimal::parse(&answer), Decimal::parse(&reference))
         && given == wanted
@@ -66,7 +66,7 @@ fn decimal_credit(completion: &str, reference: &str) -> f64 {
 
 /// A decimal number in its one normal form: digits without zeros at either end, times a power of ten.
 #[derive(Debug, PartialEq)]
-struct Decimal {
+pub(crate) struct Decimal {
     negative: bool,
     digits: String,
     exponent: i64,
@@ -74,7 +74,7 @@ struct Decimal {
 
 impl Decimal {
     /// What Python's `Decimal` reads, but for infinities and NaN: sign, digits, point, power of ten.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
         let (mantissa, power) = match unsigned.find(['e', 'E']) {

@@ -38,6 +38,7 @@ mod number_sorting;
 pub mod options;
 mod pattern;
 mod published;
+mod puzzle;
 mod registry;
 mod repetition;
 mod spell_backward;

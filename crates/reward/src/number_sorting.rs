@@ -53,7 +53,7 @@ impl Reward for NumberSorting {
 }
 
 /// `['3', '1']`, `[3.0, 1]`, `3, 1`, `3 1`: numbers and nothing else. A comma always separates: `1,000` are two numbers.
-fn list(text: &str) -> Option<Vec<Number>> {
+pub(crate) fn list(text: &str) -> Option<Vec<Number>> {
     let text = text.trim().trim_end_matches('.');
     let text = match text.strip_prefix('[') {
         Some(inner) => inner.strip_suffix(']')?,

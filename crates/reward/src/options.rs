@@ -202,6 +202,17 @@ impl Options {
         list.map(|list| list.iter().filter_map(Value::as_str).map(String::from).collect()).unwrap_or_default()
     }
 
+    /// A list of tables; empty where it is unset.
+    pub fn tables(&self, name: &str) -> Vec<Map<String, Value>> {
+        let list = self.values.get(name).and_then(Value::as_array);
+        list.map(|list| list.iter().filter_map(Value::as_object).cloned().collect()).unwrap_or_default()
+    }
+
+    /// What was checked, with every default, as it was written.
+    pub(crate) fn values(&self) -> &Map<String, Value> {
+        &self.values
+    }
+
     /// A whole number, or `None` where it is unset.
     pub fn integer(&self, name: &str) -> Option<i64> {
         self.values.get(name).and_then(Value::as_i64)

@@ -1,7 +1,7 @@
 //! No text makes a reward panic, think for long, or give a score that is not finite.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test may panic and print, its helpers too
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lapidary_reward::{Attempt, Example, build, rewards};
 use proptest::prelude::*;
@@ -19,6 +19,20 @@ fn hostile() -> impl Strategy<Value = String> {
         1 => any::<String>(),
     ];
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+/// CPU time of this thread: what a reward takes, however busy the machine is.
+#[cfg(unix)]
+fn spent() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Time on the wall, where there is no such clock.
+#[cfg(not(unix))]
+fn spent() -> Duration {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
 }
 
 fn all() -> Vec<(String, Value)> {
@@ -49,10 +63,14 @@ fn all() -> Vec<(String, Value)> {
             "regex" => json!({"require": ["(a|b)*c"], "forbid": "7+$", "column": "pattern"}),
             _ => json!({}),
         };
-        list.push((info.name.to_string(), options));
+        // Rewards with one formula have one rule: counting eggs is read as counting primes is.
+        let known = |name: &String| rewards().iter().any(|other| other.name == *name && other.formula == info.formula);
+        if !list.iter().any(|(name, given)| known(name) && *given == options) {
+            list.push((info.name.to_string(), options));
+        }
     }
-    for name in ["chain-sum", "countdown", "number-sorting", "spell-backward"] {
-        list.push((name.to_string(), json!({"compat": "reasoning_gym"})));
+    for info in rewards().iter().filter(|info| build(info.name, &json!({"compat": "reasoning_gym"})).is_ok()) {
+        list.push((info.name.to_string(), json!({"compat": "reasoning_gym"})));
     }
     list
 }
@@ -136,12 +154,12 @@ fn megabytes_are_judged_within_seconds() {
         let text = piece.repeat((1 << 20) / piece.len());
         for (name, options) in all() {
             let reward = build(&name, &options).unwrap();
-            let started = Instant::now();
+            let before = spent();
             reward.score(&[
                 Attempt::new("", &text, Some("72"), &metadata),
                 Attempt::new("", &text, Some(&text), &metadata),
             ]);
-            let took = started.elapsed();
+            let took = spent() - before;
             assert!(took < Duration::from_secs(4), "{name} {options} took {took:?} on {piece:?}");
         }
     }

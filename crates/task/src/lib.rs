@@ -10,16 +10,27 @@
 //! assert_eq!(item, task.item(Split::Train, 0).unwrap());
 //! ```
 
-mod chain_sum;
-mod countdown;
+mod algebra;
+mod algorithmic;
+mod arithmetic;
+mod cognition;
 mod data;
-mod number_sorting;
+mod dice;
+mod games;
+mod geometry;
+mod graphs;
+mod grid;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a helper of tests may panic and print
+mod gym;
+mod logic;
+mod mixture;
 mod procedural;
 mod registry;
 mod spec;
-mod spell_backward;
 mod task;
+mod words;
 
-pub use registry::{TaskInfo, build, task, tasks};
+pub use registry::{Family, Level, TaskInfo, build, task, tasks};
 pub use spec::TaskSpec;
 pub use task::{Split, Task};

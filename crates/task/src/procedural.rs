@@ -4,6 +4,7 @@ use lapidary_core::{Item, Key, Message, PromptText, Purpose, Result, Role};
 use lapidary_reward::options::{OptionInfo, OptionKind, Options};
 use serde_json::{Map, Value};
 
+use crate::registry::LEVEL;
 use crate::{Split, Task};
 
 /// One question in four is kept for tests.
@@ -21,6 +22,26 @@ pub(crate) enum Style {
     Question,
     /// As few characters as will do, as bare text: `12+7=`.
     Terse,
+}
+
+/// An option that holds a whole number.
+pub(crate) const fn whole(
+    name: &'static str,
+    (least, most): (i64, i64),
+    default: &'static str,
+    meaning: &'static str,
+) -> OptionInfo {
+    OptionInfo { name, kind: OptionKind::Integer(least, most), default, meaning }
+}
+
+/// An option that holds a share or a probability.
+pub(crate) const fn share(name: &'static str, default: &'static str, meaning: &'static str) -> OptionInfo {
+    OptionInfo { name, kind: OptionKind::Number(0.0, 1.0), default, meaning }
+}
+
+/// The whole number of an option that has a default.
+pub(crate) fn integer(options: &Options, name: &str) -> i64 {
+    options.integer(name).unwrap_or_default()
 }
 
 /// The option `style`, the same for every procedural task.
@@ -41,23 +62,70 @@ impl Style {
     }
 }
 
+/// How the answer to a question of numbers is to be given.
+pub(crate) const NUMBER: &str = "End with the number after \"####\", like this: #### 5";
+
 /// A question, however it is going to be put.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Question {
     /// What is asked, without any style: equal problems are the same question. Decides the split.
-    pub problem: String,
+    problem: String,
     /// In English.
-    pub plain: String,
+    plain: String,
     /// The form that the answer is to have, in English.
-    pub ending: &'static str,
+    ending: &'static str,
     /// In as few characters as will do.
-    pub terse: String,
+    terse: String,
     /// The reference answer.
-    pub answer: String,
+    answer: String,
     /// The answer as a terse demonstration gives it.
-    pub terse_answer: String,
+    terse_answer: String,
     /// Everything else.
-    pub metadata: Map<String, Value>,
+    metadata: Map<String, Value>,
+}
+
+impl Question {
+    /// A question in English with the form of its answer, in few characters, and its answer. `size` says how much work it
+    /// is, in a unit of the task: it rises from level to level.
+    pub(crate) fn new(
+        size: usize,
+        (plain, ending): (impl Into<String>, &'static str),
+        terse: impl Into<String>,
+        answer: impl Into<String>,
+    ) -> Self {
+        let (terse, answer) = (terse.into(), answer.into());
+        let metadata = Map::from_iter([("size".to_string(), size.into())]);
+        let (problem, terse_answer) = (terse.clone(), answer.clone());
+        Self { problem, plain: plain.into(), ending, terse, answer, terse_answer, metadata }
+    }
+
+    /// Questions that are the same although they are written differently.
+    pub(crate) fn same_as(mut self, problem: impl Into<String>) -> Self {
+        self.problem = problem.into();
+        self
+    }
+
+    /// The answer as a terse demonstration gives it, where that is shorter.
+    pub(crate) fn terse_answer(mut self, answer: impl Into<String>) -> Self {
+        self.terse_answer = answer.into();
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn metadata(&self) -> &Map<String, Value> {
+        &self.metadata
+    }
+
+    #[cfg(test)]
+    pub(crate) fn answer(&self) -> &str {
+        &self.answer
+    }
+
+    /// Something that the verifier or a reader needs; named as reasoning-gym names it.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.metadata.insert(name.to_string(), value.into());
+        self
+    }
 }
 
 /// A generator of questions.
@@ -73,12 +141,13 @@ pub(crate) struct Procedural<G> {
     generator: G,
     style: Style,
     seed: u64,
+    level: Option<i64>,
 }
 
 impl<G: Generator + 'static> Procedural<G> {
     /// The task, once it is sure that both splits have questions.
     pub(crate) fn build(generator: G, options: &Options, seed: u64) -> Result<Box<dyn Task>> {
-        let task = Self { generator, style: Style::of(options), seed };
+        let task = Self { generator, style: Style::of(options), seed, level: options.integer(LEVEL) };
         for split in [Split::Train, Split::Test] {
             task.find(split, 0).ok_or_else(|| too_few(task.generator.name(), split))?;
         }
@@ -130,7 +199,10 @@ impl<G: Generator + 'static> Task for Procedural<G> {
             Style::Terse => (PromptText::Text(question.terse), question.terse_answer),
         };
         Ok(Item {
-            id: format!("{}/{}/{index}", self.generator.name(), split.name()),
+            id: match self.level {
+                None => format!("{}/{}/{index}", self.generator.name(), split.name()),
+                Some(level) => format!("{}@{level}/{}/{index}", self.generator.name(), split.name()),
+            },
             prompt,
             answer: Some(question.answer),
             completion: Some(completion),

@@ -19,7 +19,7 @@ use crate::rollouts::{Sampled, Sampling, sample};
 use crate::state::RunState;
 use crate::watch::{Metrics, Phase};
 
-/// Total reward from which an answer counts as right where no curriculum says otherwise: the split of GTPO's rewards
+/// Total reward from which an answer counts as right where neither a curriculum nor a difficulty says otherwise: the split of GTPO's rewards
 /// (arXiv 2508.04349), and the middle of 0 and 1.
 pub(crate) const RIGHT_FROM: f64 = 0.5;
 
@@ -192,7 +192,9 @@ impl Drawing<'_, '_> {
         let rewards: Vec<Option<f32>> = group.iter().map(|sampled| sampled.verdict.value()).collect();
         let verdicts: Vec<f64> = rewards.iter().flatten().map(|reward| f64::from(*reward)).collect();
         let cut = self.rl.truncated == Truncated::Mask && group.iter().all(Sampled::truncated);
-        let right_from = self.rl.curriculum.as_ref().map_or(RIGHT_FROM, |curriculum| curriculum.right_from);
+        let ruled = self.rl.curriculum.as_ref().map(|rule| rule.right_from);
+        let ruled = ruled.or(self.rl.difficulty.as_ref().map(|rule| rule.right_from));
+        let right_from = ruled.unwrap_or(RIGHT_FROM);
         match verdicts.len() {
             0 => Some("no_verdict"),
             _ if cut => Some("truncated"),

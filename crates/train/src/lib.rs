@@ -17,6 +17,7 @@ pub mod fault;
 pub mod health;
 mod journal;
 mod learn;
+pub mod levels;
 mod look;
 pub mod metrics;
 pub mod model;

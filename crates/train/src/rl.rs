@@ -17,6 +17,7 @@ use crate::curriculum::{Measuring, Pool};
 use crate::draw::{Drawing, Step, sampling_of};
 use crate::health::{Limits, Vitals};
 use crate::learn::{Learned, Lesson, Part, learn, update_of};
+use crate::levels::Ladder;
 use crate::look::look;
 use crate::prompts::{Prompts, Tasks};
 use crate::recipe::{LayerUpdate, RewardChoice, Rl, RoutingReplay};
@@ -35,6 +36,7 @@ pub(crate) struct RlWork<'r> {
     rl: &'r Rl,
     prompts: Prompts,
     pool: Option<Pool<'r>>,
+    ladder: Option<Ladder<'r>>,
     thermostat: Option<Thermostat<'r>>,
     rewards: Mix,
     reference: Option<Reference>,
@@ -91,10 +93,12 @@ impl<'r> RlWork<'r> {
         let prompts = Prompts::new(tasks, &rl.task, seed)?;
         let rewards = mix(&rl.rewards, prompts.task().answer_reward())?;
         let pool = rl.curriculum.as_ref().map(|rule| Pool::new(rule, &prompts, seed)).transpose()?;
+        let ladder = rl.difficulty.as_ref();
+        let ladder = ladder.map(|rule| Ladder::new(rule, &rl.task, tasks, seed)).transpose()?;
         let thermostat = rl.dynamic_temperature.as_ref();
         let thermostat = thermostat.map(|rule| Thermostat::new(rule, rl, prompts.share(), seed)).transpose()?;
         let layer = rl.second_layer.as_ref().map(|rule| Layer { rule, rl, seed });
-        Ok(Self { rl, prompts, pool, thermostat, rewards, reference: None, layer, seed })
+        Ok(Self { rl, prompts, pool, ladder, thermostat, rewards, reference: None, layer, seed })
     }
 
     fn temperature(&self, state: &RunState) -> f32 {
@@ -114,7 +118,10 @@ impl<'r> RlWork<'r> {
         let separate = self.layer.as_ref().is_some_and(Layer::separate);
         let mut drawing = Drawing {
             rl: self.rl,
-            prompts: &mut self.prompts,
+            prompts: match &mut self.ladder {
+                Some(ladder) => ladder.prompts(&mut state.difficulty),
+                None => &mut self.prompts,
+            },
             pool: self.pool.as_ref(),
             rewards: &self.rewards,
             sampler: self.reference.as_ref().filter(|_| separate).and_then(Reference::engine),
@@ -299,6 +306,9 @@ impl<'r> RlWork<'r> {
         if let Some(pool) = &self.pool {
             pool.observe(&mut state.curriculum, reward);
         }
+        if let Some(ladder) = &self.ladder {
+            metrics.extend(ladder.observe(&mut state.difficulty, step.fresh()));
+        }
         if let Some(thermostat) = &self.thermostat {
             metrics.push(("temperature".into(), f64::from(temperature)));
             metrics.extend(thermostat.observe(bench, &mut state.temperature, (temperature, reward))?);
@@ -377,7 +387,7 @@ impl Work for RlWork<'_> {
     }
 
     fn prompts(&self) -> &Prompts {
-        &self.prompts
+        self.ladder.as_ref().map_or(&self.prompts, Ladder::hardest)
     }
 
     fn set_reference(&mut self, reference: Reference) {

@@ -13,6 +13,7 @@ use crate::curriculum::CurriculumState;
 use crate::disk::{read_whole, write_whole};
 use crate::fault;
 use crate::health::HealthState;
+use crate::levels::LevelState;
 use crate::rollouts::Sampled;
 use crate::sft::EarlyStopState;
 use crate::temperature::TemperatureState;
@@ -68,6 +69,8 @@ pub struct RunState {
     pub surplus: Vec<Vec<Sampled>>,
     /// What is known of the difficulty of the stage's prompts.
     pub curriculum: CurriculumState,
+    /// The level of the stage's task where it moves.
+    pub difficulty: LevelState,
     /// The stage's sampling temperature where it moves.
     pub temperature: TemperatureState,
     /// What the stage's method remembers: the coefficient of an adaptive KL, the updates of a critic's warm-up.
@@ -112,6 +115,7 @@ impl RunState {
             cursors,
             surplus,
             curriculum,
+            difficulty,
             temperature,
             method,
             early_stop,
@@ -130,6 +134,7 @@ impl RunState {
         put(&mut map, "cursors", cursors)?;
         put(&mut map, "surplus", surplus)?;
         put(&mut map, "curriculum", curriculum)?;
+        put(&mut map, "difficulty", difficulty)?;
         put(&mut map, "temperature", temperature)?;
         put(&mut map, "method", method)?;
         put(&mut map, "early_stop", early_stop)?;
@@ -158,6 +163,7 @@ impl RunState {
             cursors: take(&mut map, "cursors")?,
             surplus: take(&mut map, "surplus")?,
             curriculum: take(&mut map, "curriculum")?,
+            difficulty: take(&mut map, "difficulty")?,
             temperature: take(&mut map, "temperature")?,
             method: take(&mut map, "method")?,
             early_stop: take(&mut map, "early_stop")?,
@@ -279,6 +285,7 @@ mod tests {
             let curriculum =
                 CurriculumState { pool: vec![item; stage], hard: stage > 2, gave_up: stage > 3, trend: trend.clone() };
             let temperature = TemperatureState { current: (stage > 0).then_some(entropy as f32 / 3.0), trend };
+            let difficulty = LevelState { level: step, recent: vec![(step, tokens); stage] };
             let method = MethodState { kl_coefficient: (stage > 0).then_some(entropy / 3.0), updates: step };
             let early_stop = EarlyStopState {
                 best: (stage > 0).then_some(entropy / 7.0),
@@ -288,7 +295,8 @@ mod tests {
             };
             let state = RunState {
                 method, early_stop,
-                warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, temperature, health, evaluations,
+                warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, difficulty, temperature, health,
+                evaluations,
                 metrics_bytes, reference,
             };
             let directory = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{EXPLORING, go};
+use common::{EXPLORING, LEVELLED, go};
 use lapidary_core::Kind;
 use lapidary_train::metrics::{Row, describe, read_rows};
 use lapidary_train::rollouts::{self, Sampled};
@@ -118,6 +118,42 @@ fn a_curriculum_measures_chooses_and_switches() {
         for (name, _) in &row.values {
             assert!(describe(name).is_some(), "`{name}` is not in the catalogue");
         }
+    }
+}
+
+/// The level of a step decides its questions, follows the rate of the step before, and each level has its own cursor.
+#[test]
+fn levels_move_by_the_success_rate() {
+    let directory = tempfile::tempdir().unwrap();
+    go(directory.path(), LEVELLED).unwrap();
+    let rows = rows(directory.path());
+    let levels: Vec<f64> = rows.iter().map(|row| get(row, "difficulty/level")).collect();
+    assert_eq!(levels[0], 2.0);
+    for (at, row) in rows.iter().enumerate() {
+        assert!(describe("difficulty/level").is_some() && describe("difficulty/rate").is_some());
+        let level = levels[at];
+        let all = samples(directory.path(), row.step);
+        assert!(all.iter().all(|sampled| sampled.id.starts_with(&format!("chain-sum@{level}/train/"))), "{level}");
+        let right = all.iter().filter(|sampled| sampled.verdict.value().unwrap() >= -0.05).count();
+        assert_eq!(get(row, "difficulty/rate"), right as f64 / all.len() as f64);
+        let wanted = match get(row, "difficulty/rate") {
+            rate if rate > 0.5 => (level + 1.0).min(6.0),
+            rate if rate < 0.49 => (level - 1.0).max(1.0),
+            _ => level,
+        };
+        if let Some(next) = levels.get(at + 1) {
+            assert_eq!(*next, wanted, "{levels:?}");
+        }
+    }
+    let different: BTreeSet<u64> = levels.iter().map(|level| *level as u64).collect();
+    assert!(different.len() > 1, "a level that never moves proves nothing: {levels:?}");
+    let mut seen = BTreeSet::new();
+    let ids = rows
+        .iter()
+        .flat_map(|row| samples(directory.path(), row.step))
+        .map(|sampled| (sampled.rollout.sample, sampled.id));
+    for id in ids {
+        assert!(seen.insert(id.clone()), "{id:?} was asked twice");
     }
 }
 

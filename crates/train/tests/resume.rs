@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{CRITIC, EXPLORING, RECIPE, StopAt, differences, go, go_watched, result_of};
+use common::{CRITIC, EXPLORING, LEVELLED, RECIPE, StopAt, differences, go, go_watched, result_of};
 use lapidary_core::Kind;
 use lapidary_train::fault::{self, Action};
 use lapidary_train::{Silent, StopFlag};
@@ -81,6 +81,12 @@ fn any_operation_may_fail() {
 #[test]
 fn a_stopped_exploring_run_ends_in_the_bytes_of_a_whole_one() {
     stopped_anywhere(EXPLORING, 7, &["surplus", "curriculum", "temperature"], 4);
+}
+
+/// The same for a level that moves.
+#[test]
+fn a_stopped_run_with_levels_ends_in_the_bytes_of_a_whole_one() {
+    stopped_anywhere(LEVELLED, 7, &["difficulty"], 4);
 }
 
 /// And for what a method remembers: halfway through a critic's warm-up, with a KL coefficient that has moved.

@@ -5,8 +5,8 @@ use lapidary_core::{Kind, Problem};
 use lapidary_reward::mix::PART_OPTIONS;
 use lapidary_reward::options::OptionInfo;
 use lapidary_reward::{RewardInfo, reward, rewards};
-use lapidary_task::{Split, TaskInfo, TaskSpec, build, task, tasks};
-use serde_json::{Value, json};
+use lapidary_task::{Level, Split, TaskInfo, TaskSpec, build, task, tasks};
+use serde_json::{Map, Value, json};
 
 use super::did_you_mean;
 use crate::output::{Output, theme};
@@ -39,10 +39,11 @@ impl Tasks {
                 return tasks().iter().try_for_each(|task| output.json(&task_in_full(task)));
             }
             let row = |task: &TaskInfo| {
-                vec![task.name.into(), task.summary.into(), task.example.into(), task.answer_reward.into()]
+                let levels = if task.levels.is_empty() { String::new() } else { task.levels.len().to_string() };
+                vec![task.name.into(), task.family.name().into(), task.summary.into(), task.example.into(), levels]
             };
-            output.table(&["task", "what it is", "example", "`answer` means"], tasks().iter().map(row))?;
-            output.note("lapidary tasks NAME shows the options of one");
+            output.table(&["task", "family", "what it is", "example", "levels"], tasks().iter().map(row))?;
+            output.note("lapidary tasks NAME shows the options, the levels and some items of one");
             return Ok(());
         };
         let task = task(name).ok_or_else(|| unknown("task", name, tasks().iter().map(|task| task.name)))?;
@@ -82,11 +83,19 @@ fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
 fn task_in_full(task: &TaskInfo) -> Value {
     json!({
         "name": task.name,
+        "family": task.family.name(),
         "summary": task.summary,
         "example": task.example,
         "answer_reward": task.answer_reward,
         "options": task.schema(),
+        "levels": task.levels.iter().map(|level| sets(level)).collect::<Vec<_>>(),
     })
+}
+
+/// What a level sets, as an object.
+fn sets(level: Level) -> Map<String, Value> {
+    let value = |literal: &str| serde_json::from_str(literal).unwrap_or(Value::Null);
+    level.iter().map(|(name, literal)| (name.to_string(), value(literal))).collect()
 }
 
 fn reward_in_full(reward: &RewardInfo) -> Value {
@@ -102,7 +111,8 @@ fn show_task(task: &TaskInfo, output: &mut Output) -> Outcome {
     output.line(theme::bold(task.name))?;
     output.line(format!("{}\n\n    {}\n", task.summary, task.example))?;
     output.line(format!("`answer` means the reward `{}`.\n", task.answer_reward))?;
-    show_options(task.options, output)?;
+    show_options(&task.all_options(), output)?;
+    show_levels(task, output)?;
     // A task whose options are all optional can be shown at work.
     if task.options.iter().any(|option| option.default.is_empty()) {
         return Ok(());
@@ -113,6 +123,23 @@ fn show_task(task: &TaskInfo, output: &mut Output) -> Outcome {
     let text = |text: Option<String>| text.unwrap_or_default();
     let rows = items.into_iter().map(|item| vec![item.prompt.plain(), text(item.completion), text(item.answer)]);
     output.table(&["prompt", "completion", "answer"], rows)
+}
+
+/// What each level sets, and its first question in few characters.
+fn show_levels(task: &TaskInfo, output: &mut Output) -> Outcome {
+    if task.levels.is_empty() {
+        return Ok(());
+    }
+    output.line(format!("\n{}", theme::bold("Levels")))?;
+    let mut rows = Vec::new();
+    for (at, level) in task.levels.iter().enumerate() {
+        let spec = json!({"name": task.name, "level": at + 1, "style": "terse"});
+        let spec = spec.as_object().cloned().map(TaskSpec::Table).unwrap_or_else(|| TaskSpec::from(task.name));
+        let item = build(&spec, 0)?.item(Split::Train, 0)?;
+        let set = level.iter().map(|(name, literal)| format!("{name} = {literal}")).collect::<Vec<_>>().join(", ");
+        rows.push(vec![(at + 1).to_string(), set, item.prompt.plain(), item.completion.unwrap_or_default()]);
+    }
+    output.table(&["level", "sets", "a question (terse)", "completion"], rows)
 }
 
 fn show_options(options: &[OptionInfo], output: &mut Output) -> Outcome {

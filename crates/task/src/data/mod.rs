@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use lapidary_core::{Item, Key, Kind, Problem, Purpose, Result};
 use lapidary_reward::options::{OptionInfo, OptionKind, Options};
 
-use crate::registry::TaskInfo;
+use crate::registry::{Family, TaskInfo};
 use crate::{Split, Task};
 use columns::Columns;
 
@@ -21,6 +21,8 @@ const fn text(name: &'static str, default: &'static str, meaning: &'static str) 
 /// The row of the registry.
 pub(crate) const INFO: TaskInfo = TaskInfo {
     name: "data",
+    family: Family::Data,
+    levels: &[],
     summary: "A data set of your own: JSON lines (also .gz) or Parquet, a file or a directory with train and test files.",
     example: "{ path = \"gsm8k\", suffix = \" End with #### and the number.\" }",
     answer_reward: "answer",

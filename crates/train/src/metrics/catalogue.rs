@@ -223,6 +223,22 @@ const METRICS: &[Metric] = &[
         "many: the pool is too small or the part is learned out",
     ),
     metric(
+        "difficulty/level",
+        "Level of the task",
+        "",
+        "the level that the questions of the step are of, from 1",
+        "rises step by step, and now and then falls by one",
+        "stays 1 while `difficulty/rate` is 0: even the easiest level is too hard; train on demonstrations first",
+    ),
+    metric(
+        "difficulty/rate",
+        "Right answers at this level",
+        "share",
+        "share of the step's answers that are right; the level follows it",
+        "between `lower_below` and `raise_above` most of the time",
+        "near 1 at the last level: the task is learned; take a harder one",
+    ),
+    metric(
         "temperature",
         "Sampling temperature",
         "",

@@ -29,6 +29,7 @@ const RL_ONLY: &[&str] = &[
     "truncated",
     "dynamic_sampling",
     "curriculum",
+    "difficulty",
     "dynamic_temperature",
     "second_layer",
     "health",
@@ -326,6 +327,12 @@ impl Checker<'_> {
         let task = self.task(raw.task.clone())?;
         let rewards = self.rewards(raw.reward.clone().map(|rewards| rewards.0), &task)?;
         let probability = |p: f64| p > 0.0 && p <= 1.0;
+        let difficulty = self.difficulty(raw.difficulty.clone(), &task)?;
+        if difficulty.is_some() {
+            let others =
+                [("curriculum", raw.curriculum.is_some()), ("dynamic_temperature", raw.dynamic_temperature.is_some())];
+            self.difficulty_alone(&others)?;
+        }
         let switch = (method.name, objective.dynamic_sampling);
         let dynamic_sampling = self.dynamic_sampling(raw.dynamic_sampling.clone(), switch, prompts)?;
         let max_new_tokens = self.count("max_new_tokens", raw.max_new_tokens, 256, 1)? as usize;
@@ -348,6 +355,7 @@ impl Checker<'_> {
             truncated: raw.truncated.unwrap_or_default(),
             dynamic_sampling,
             curriculum: self.curriculum(raw.curriculum)?,
+            difficulty,
             dynamic_temperature: self.dynamic_temperature(raw.dynamic_temperature)?,
             second_layer: self.second_layer(raw.second_layer, (max_new_tokens, temperature))?,
             health: self.within("health").health(raw.health.unwrap_or_default())?,

@@ -9,6 +9,7 @@
 
 mod adapter;
 mod check;
+mod difficulty;
 mod exploration;
 mod names;
 mod nearest;
@@ -31,6 +32,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use difficulty::Difficulty;
 pub use exploration::{
     Curriculum, Drop, DynamicSampling, DynamicTemperature, OnExhausted, RoutingReplay, Surplus, Switch,
 };
@@ -126,6 +128,8 @@ pub struct Rl {
     pub dynamic_sampling: Option<DynamicSampling>,
     /// Prompts by difficulty.
     pub curriculum: Option<Curriculum>,
+    /// A level of the task that follows the success rate.
+    pub difficulty: Option<Difficulty>,
     /// A temperature that rises.
     pub dynamic_temperature: Option<DynamicTemperature>,
     /// Answers that are shown to the model again.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::adapter::RawAdapter;
+use super::difficulty::RawDifficulty;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
 use super::schema;
 use super::second_layer::{RawEvalTurn, RawSecondLayer, RawSecondTurns};
@@ -168,6 +169,9 @@ pub(super) struct RawStage {
     /// (rl) Prompts by difficulty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curriculum: Option<RawCurriculum>,
+    /// (rl) A level of the task that follows the share of right answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difficulty: Option<RawDifficulty>,
     /// (rl) A temperature that rises when the reward has settled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dynamic_temperature: Option<RawDynamicTemperature>,

@@ -51,8 +51,8 @@ pub(super) fn task(_: &mut SchemaGenerator) -> Schema {
         json!({ "type": "string", "pattern": "[/\\\\]|\\.(jsonl|json|gz|parquet)$", "description": "a data file" }),
     ];
     choices.extend(lapidary_task::tasks().iter().map(|task| match task.name {
-        names::DATA => schema_with("path", json!({ "type": "string" }), task.options, &[]),
-        name => schema_with("name", json!({ "const": name, "description": task.summary }), task.options, &[]),
+        names::DATA => schema_with("path", json!({ "type": "string" }), &task.all_options(), &[]),
+        name => schema_with("name", json!({ "const": name, "description": task.summary }), &task.all_options(), &[]),
     }));
     json_schema!({ "anyOf": choices })
 }
@@ -61,8 +61,21 @@ pub(super) fn task(_: &mut SchemaGenerator) -> Schema {
 fn reward_value(parts: &[OptionInfo]) -> Value {
     let mut choices = vec![json!({ "enum": names::rewards() })];
     let extra: Vec<(&str, Value)> = parts.iter().map(|option| (option.name, option.schema())).collect();
-    choices.extend(lapidary_reward::rewards().iter().map(|reward| {
-        let name = json!({ "const": reward.name, "description": reward.summary });
+    // The rewards of the tasks take the same options: one entry for all of them.
+    let mut groups: Vec<Vec<&lapidary_reward::RewardInfo>> = Vec::new();
+    for reward in lapidary_reward::rewards() {
+        match groups.iter_mut().find(|group| group[0].schema() == reward.schema()) {
+            Some(group) => group.push(reward),
+            None => groups.push(vec![reward]),
+        }
+    }
+    choices.extend(groups.iter().map(|group| {
+        let reward = group[0];
+        let known: Vec<&str> = group.iter().map(|reward| reward.name).collect();
+        let name = match known.as_slice() {
+            [only] => json!({ "const": only, "description": reward.summary }),
+            several => json!({ "enum": several }),
+        };
         let mut schema = schema_with("name", name, reward.options, &extra);
         if reward.name == "answer" {
             // It stands for the reward of the task at hand and takes that one's options.

@@ -60,7 +60,7 @@ impl Checker<'_> {
         };
         let Some(info) = lapidary_task::task(name) else { return Ok(()) };
         let owner = Owner { what: "task", name: info.name, unknown: "D021", wrong: "D022" };
-        let checked = Options::check(owner, info.options, &Value::Object(given.clone())).map(|_| ());
+        let checked = Options::check(owner, &info.all_options(), &Value::Object(given.clone())).map(|_| ());
         // Building a named task reads nothing, and finds what no single option shows: a minimum above its maximum.
         let mut built = || match choice.path {
             Some(_) => Ok(()),

@@ -214,6 +214,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.state.health = Default::default();
         self.state.surplus = Vec::new();
         self.state.curriculum = Default::default();
+        self.state.difficulty = Default::default();
         self.state.temperature = Default::default();
         self.state.method = Default::default();
         self.state.early_stop = Default::default();

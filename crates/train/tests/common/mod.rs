@@ -132,6 +132,39 @@ every = 2
 keep = 2
 "#;
 
+/// The level of the task rises and falls.
+#[allow(dead_code)] // not every test file uses it
+pub const LEVELLED: &str = r#"
+seed = 5
+name = "levelled"
+model = "tiny"
+
+[[stage]]
+kind = "rl"
+method = "grpo"
+task = { name = "chain-sum", style = "terse" }
+reward = [{ name = "length", max = 80 }]
+steps = 7
+prompts_per_step = 3
+samples_per_prompt = 4
+max_new_tokens = 40
+learning_rate = 0.02
+
+[stage.difficulty]
+start = 2
+window = 1
+raise_above = 0.5
+lower_below = 0.49
+right_from = -0.05
+
+[eval]
+prompts = 0
+
+[checkpoint]
+every = 2
+keep = 2
+"#;
+
 pub fn recipe_of(text: &str) -> Recipe {
     Recipe::load_text(Path::new("toy.toml"), text, &[]).unwrap()
 }

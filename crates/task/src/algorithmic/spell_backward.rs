@@ -2,15 +2,15 @@
 
 use lapidary_core::{Key, Result};
 use lapidary_reward::options::{OptionInfo, OptionKind, Options};
-use serde_json::{Map, json};
 
 use crate::procedural::{Generator, Procedural, Question, STYLE};
-use crate::registry::TaskInfo;
+use crate::registry::{Family, TaskInfo};
 
 /// The row of the registry. Options and defaults are reasoning-gym's (`spell_backward`); words are made up, so that there
 /// is no end to them and no word list to ship.
 pub(crate) const INFO: TaskInfo = TaskInfo {
     name: "spell-backward",
+    family: Family::Algorithmic,
     summary: "Spell a (made-up) word backward.",
     example: "kelt → tlek",
     answer_reward: "spell-backward",
@@ -18,6 +18,13 @@ pub(crate) const INFO: TaskInfo = TaskInfo {
         OptionInfo { name: "min_word_len", kind: OptionKind::Integer(2, 64), default: "3", meaning: "fewest letters" },
         OptionInfo { name: "max_word_len", kind: OptionKind::Integer(2, 64), default: "10", meaning: "most letters" },
         STYLE,
+    ],
+    levels: &[
+        &[("max_word_len", "3")],
+        &[("max_word_len", "5")],
+        &[("max_word_len", "8")],
+        &[("min_word_len", "5"), ("max_word_len", "12")],
+        &[("min_word_len", "8"), ("max_word_len", "20")],
     ],
     build: |options, seed| Procedural::build(SpellBackward::new(options)?, options, seed),
 };
@@ -52,14 +59,9 @@ impl Generator for SpellBackward {
             vowel = !vowel && key.at(3).at(at).below(5) != 0;
         }
         let reversed: String = word.chars().rev().collect();
-        Some(Question {
-            plain: format!("Spell this word backward, letter by letter: {word}."),
-            ending: "End with the reversed word after \"####\", like this: #### tac",
-            terse: format!("{word}>"),
-            terse_answer: reversed.clone(),
-            answer: reversed,
-            metadata: Map::from_iter([("word".to_string(), json!(word)), ("word_len".to_string(), json!(length))]),
-            problem: word,
-        })
+        let plain = format!("Spell this word backward, letter by letter: {word}.");
+        let ending = "End with the reversed word after \"####\", like this: #### tac";
+        let question = Question::new(length as usize, (plain, ending), format!("{word}>"), reversed);
+        Some(question.same_as(&*word).with("word", word).with("word_len", length))
     }
 }

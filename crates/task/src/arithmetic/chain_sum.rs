@@ -2,14 +2,14 @@
 
 use lapidary_core::{Key, Result};
 use lapidary_reward::options::{OptionInfo, OptionKind, Options};
-use serde_json::{Map, json};
 
 use crate::procedural::{Generator, Procedural, Question, STYLE};
-use crate::registry::TaskInfo;
+use crate::registry::{Family, TaskInfo};
 
 /// The row of the registry. Options, ranges and defaults are reasoning-gym's (`chain_sum`).
 pub(crate) const INFO: TaskInfo = TaskInfo {
     name: "chain-sum",
+    family: Family::Arithmetic,
     summary: "Add and subtract a few whole numbers.",
     example: "12 + 7 - 3 → 16",
     answer_reward: "chain-sum",
@@ -41,6 +41,14 @@ pub(crate) const INFO: TaskInfo = TaskInfo {
             meaning: "whether a number may be negative",
         },
         STYLE,
+    ],
+    levels: &[
+        &[("max_terms", "2"), ("max_digits", "1")],
+        &[("max_terms", "3"), ("max_digits", "1")],
+        &[("max_terms", "3"), ("max_digits", "2")],
+        &[("max_terms", "4"), ("max_digits", "3")],
+        &[("max_terms", "5"), ("max_digits", "4")],
+        &[("max_terms", "8"), ("max_digits", "5")],
     ],
     build: |options, seed| Procedural::build(ChainSum::new(options)?, options, seed),
 };
@@ -90,19 +98,20 @@ impl Generator for ChainSum {
             sum += if operator == "-" { -number } else { number };
             expression += &format!(" {operator} {number}");
         }
-        let metadata = Map::from_iter([
-            ("expression".to_string(), json!(expression)),
-            ("num_terms".to_string(), json!(terms)),
-            ("num_digits".to_string(), json!(digits)),
-        ]);
-        Some(Question {
-            plain: format!("What is {expression}?"),
-            ending: "End with the result after \"####\", like this: #### 5",
-            terse: format!("{}=", expression.replace(' ', "")),
-            answer: sum.to_string(),
-            terse_answer: sum.to_string(),
-            problem: expression,
-            metadata,
-        })
+        let ending = "End with the result after \"####\", like this: #### 5";
+        let terse = format!("{}=", expression.replace(' ', ""));
+        let question = Question::new(
+            (terms * digits) as usize,
+            (format!("What is {expression}?"), ending),
+            terse,
+            sum.to_string(),
+        );
+        Some(
+            question
+                .same_as(&*expression)
+                .with("expression", expression)
+                .with("num_terms", terms)
+                .with("num_digits", digits),
+        )
     }
 }

@@ -1,30 +1,33 @@
 //! `number-sorting`: put numbers in ascending or descending order.
 
 use lapidary_core::{Key, Result};
-use lapidary_reward::options::{OptionInfo, OptionKind, Options};
-use serde_json::{Map, json};
+use lapidary_reward::options::Options;
 
-use crate::procedural::{Generator, Procedural, Question, STYLE};
-use crate::registry::TaskInfo;
-
-const fn whole(name: &'static str, least: i64, most: i64, default: &'static str, meaning: &'static str) -> OptionInfo {
-    OptionInfo { name, kind: OptionKind::Integer(least, most), default, meaning }
-}
+use crate::procedural::{Generator, Procedural, Question, STYLE, whole};
+use crate::registry::{Family, TaskInfo};
 
 /// The row of the registry. Options, ranges and defaults are reasoning-gym's (`number_sorting`).
 pub(crate) const INFO: TaskInfo = TaskInfo {
     name: "number-sorting",
+    family: Family::Algorithmic,
     summary: "Sort numbers in ascending or descending order.",
     example: "descending: 1, 12, 37 → 37, 12, 1",
     answer_reward: "number-sorting",
     options: &[
-        whole("min_numbers", 2, 64, "3", "fewest numbers"),
-        whole("max_numbers", 2, 64, "10", "most numbers"),
-        whole("min_decimals", 0, 6, "0", "fewest decimal places"),
-        whole("max_decimals", 0, 6, "2", "most decimal places"),
-        whole("min_value", -1_000_000, 1_000_000, "-100", "smallest number"),
-        whole("max_value", -1_000_000, 1_000_000, "100", "largest number"),
+        whole("min_numbers", (2, 64), "3", "fewest numbers"),
+        whole("max_numbers", (2, 64), "10", "most numbers"),
+        whole("min_decimals", (0, 6), "0", "fewest decimal places"),
+        whole("max_decimals", (0, 6), "2", "most decimal places"),
+        whole("min_value", (-1_000_000, 1_000_000), "-100", "smallest number"),
+        whole("max_value", (-1_000_000, 1_000_000), "100", "largest number"),
         STYLE,
+    ],
+    levels: &[
+        &[("max_numbers", "3"), ("max_decimals", "0"), ("min_value", "0"), ("max_value", "50")],
+        &[("max_numbers", "5"), ("max_decimals", "0"), ("min_value", "0")],
+        &[("min_numbers", "4"), ("max_numbers", "8"), ("max_decimals", "1")],
+        &[("min_numbers", "6"), ("max_numbers", "12")],
+        &[("min_numbers", "10"), ("max_numbers", "24"), ("min_value", "-1000"), ("max_value", "1000")],
     ],
     build: |options, seed| Procedural::build(NumberSorting::new(options)?, options, seed),
 };
@@ -46,7 +49,7 @@ impl NumberSorting {
 }
 
 /// `scaled` · 10^−decimals in digits, exactly.
-fn digits(scaled: i64, decimals: u32) -> String {
+pub(crate) fn digits(scaled: i64, decimals: u32) -> String {
     if decimals == 0 {
         return scaled.to_string();
     }
@@ -78,19 +81,14 @@ impl Generator for NumberSorting {
             list.iter().map(|&number| digits(number, decimals)).collect::<Vec<_>>().join(separator)
         };
         let (direction, sign) = if falling { ("descending", '>') } else { ("ascending", '<') };
-        Some(Question {
-            // the sorted list: the same numbers in another order are the same question
-            problem: format!("{direction} {}", listed(&sorted, ", ")),
-            plain: format!("Put these numbers in {direction} order: {}.", listed(&numbers, ", ")),
-            ending: "End with the sorted list after \"####\", with commas between the numbers, like this: #### 1, 2, 3",
-            terse: format!("{sign}{}=", listed(&numbers, " ")),
-            answer: listed(&sorted, ", "),
-            terse_answer: listed(&sorted, " "),
-            metadata: Map::from_iter([
-                ("direction".to_string(), json!(direction)),
-                ("count".to_string(), json!(count)),
-            ]),
-        })
+        let plain = format!("Put these numbers in {direction} order: {}.", listed(&numbers, ", "));
+        let ending =
+            "End with the sorted list after \"####\", with commas between the numbers, like this: #### 1, 2, 3";
+        let terse = format!("{sign}{}=", listed(&numbers, " "));
+        let question = Question::new(count as usize, (plain, ending), terse, listed(&sorted, ", "));
+        // the sorted list: the same numbers in another order are the same question
+        let question = question.same_as(format!("{direction} {}", listed(&sorted, ", ")));
+        Some(question.terse_answer(listed(&sorted, " ")).with("direction", direction).with("count", count))
     }
 }
 

@@ -1,0 +1,3 @@
+//! Tasks of the family `geometry`.
+
+pub(crate) mod simple_geometry;

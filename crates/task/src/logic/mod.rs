@@ -1,0 +1,3 @@
+//! Tasks of the family `logic`.
+
+pub(crate) mod knights_knaves;
