@@ -82,6 +82,23 @@ fn a_run_is_the_same_bytes_for_any_threads_and_can_be_looked_at() {
     let model = json(&lapidary(at, &["inspect", checkpoint, "--json"]));
     assert!(model["parameters"].as_u64().unwrap() > 100_000, "{model}");
 
+    let story = json(&lapidary(at, &["explain", "one", "--json"]));
+    assert_eq!((&story["status"], &story["steps"]), (&Value::from("finished"), &Value::from(6)));
+    let stages = story["stages"].as_array().unwrap();
+    assert_eq!((stages.len(), &stages[1]["name"]), (2, &Value::from("grpo")));
+    assert!(stages.iter().all(|stage| stage["effect"]["verdict"].is_string()), "{story}");
+    let told = String::from_utf8(lapidary(at, &["explain", "one"]).stdout).unwrap();
+    assert!(
+        told.contains("Stage 2: grpo on chain-sum, 3 steps") && told.lines().all(|l| l.chars().count() <= 110),
+        "{told}"
+    );
+    assert_eq!(lapidary(at, &["explain", "nowhere"]).status.code(), Some(2));
+
+    let again = json(&lapidary(at, &["eval", "--run", "one", "--self-correct", "--phrase", "sure?", "--json"]));
+    assert_eq!(again["self_correction"]["correction"]["answers"], 4, "{again}");
+    let wrong = lapidary(at, &["eval", "--run", "one", "--self-correct", "--template", "{answer}"]);
+    assert!(wrong.status.code() == Some(2) && stderr(&wrong).contains("lacks `{question}`"), "{}", stderr(&wrong));
+
     let evaluated = json(&lapidary(at, &["eval", "--run", "one", "--json"]));
     assert_eq!(evaluated["summary"]["prompts"], 4);
     assert_eq!(

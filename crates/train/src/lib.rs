@@ -13,6 +13,7 @@ pub mod diagnose;
 mod disk;
 mod draw;
 pub mod evaluate;
+pub mod explain;
 pub mod fault;
 pub mod health;
 mod journal;

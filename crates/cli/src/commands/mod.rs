@@ -5,6 +5,7 @@ mod config;
 mod diagnose;
 mod doctor;
 mod eval;
+mod explain;
 mod generate;
 mod inspect;
 mod merge;
@@ -40,6 +41,7 @@ pub enum Command {
     Replay(replay::Replay),
     Merge(merge::Merge),
     Inspect(inspect::Inspect),
+    Explain(explain::Explain),
     Diagnose(diagnose::Diagnose),
     Methods(methods::Methods),
     Tasks(tasks::Tasks),
@@ -59,6 +61,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Command::Eval(verb) => verb.run(&mut output)?,
         Command::Reproduce(verb) => verb.run(&arguments.global, &mut output)?,
         Command::Inspect(verb) => verb.run(&mut output)?,
+        Command::Explain(verb) => verb.run(&mut output)?,
         Command::Diagnose(verb) => verb.run(&mut output)?,
         Command::Generate(verb) => verb.run(&mut output)?,
         Command::Score(verb) => verb.run(&mut output)?,
