@@ -137,7 +137,7 @@ impl Row {
 }
 
 impl Objective {
-    /// `Σ_t weight · (ρ·surrogate + β·k − γ·H + c·value loss)` of one row, with the weight of [`crate::Aggregate`] and
+    /// `Σ_t weight · (p·ρ·surrogate + β·k − γ·H + c·value loss)` of one row, with the weight of [`crate::Aggregate`] and
     /// the correction `ρ`.
     ///
     /// All terms share mask and normaliser. `weights` of 0 reject; see [`Denominator`].
@@ -169,8 +169,9 @@ impl Objective {
         let weight = normaliser.token_weight(length);
         let mut by_logp = self.policy_term(row, weight, &mut sums);
         let on = if self.critic_only { 0.0 } else { 1.0 };
-        by_logp.iter_mut().for_each(|slope| *slope *= on);
-        sums.loss = on * sums.policy_loss;
+        let policy = on * self.policy_coefficient;
+        by_logp.iter_mut().for_each(|slope| *slope *= policy);
+        sums.loss = policy * sums.policy_loss;
         if let Some(reference) = &row.reference {
             self.kl_term(row, reference, on * weight, &mut by_logp, &mut sums);
         }

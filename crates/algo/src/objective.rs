@@ -33,6 +33,9 @@ pub struct Objective {
     pub length_constant: Option<usize>,
     /// Penalty for leaving the reference policy.
     pub kl: Kl,
+    /// Weight of the policy term, the surrogate's loss: 1, and 0 where only what is beside it acts, a KL penalty, an entropy
+    /// bonus, a critic (the ablations of 1-shot RLVR, arXiv 2504.20571, §4.2).
+    pub policy_coefficient: f64,
     /// Weight of the entropy bonus: `−coefficient · entropy` is added to the loss of every trained token.
     pub entropy_coefficient: f64,
     /// What is done where sampler and trainer disagree, and about answers that have grown stale.

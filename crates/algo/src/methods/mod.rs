@@ -44,6 +44,7 @@ static REGISTRY: &[Method] = &[
 
 /// Sources of settings that a method leaves as they are for all: off.
 const COMMON: &[Source] = &[
+    Source { key: "policy_coefficient", source: "1: the loss as it is printed" },
     Source { key: "kl_in", source: "as GRPO: arXiv 2402.03300, eq. 3" },
     Source { key: "kl_unbiased", source: "off as in GRPO; DeepSeek-V3.2 (arXiv 2512.02556, §3.1) has it" },
     Source { key: "kl_target", source: "off as in verl and slime; arXiv 1909.08593, §2.2 has a controller" },
@@ -70,6 +71,7 @@ fn plain(advantage: Advantage, ratio: Ratio, surrogate: Surrogate, aggregate: Ag
         aggregate,
         length_constant: None,
         kl: Kl::OFF,
+        policy_coefficient: 1.0,
         entropy_coefficient: 0.0,
         off_policy: OffPolicy::OFF,
         critic: None,

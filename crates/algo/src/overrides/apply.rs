@@ -63,6 +63,10 @@ impl Overrides {
             aggregate,
             length_constant: self.length_constant(aggregate, base.length_constant)?,
             kl: self.kl(base.kl, advantage)?,
+            policy_coefficient: at_least_0(
+                "policy_coefficient",
+                self.policy_coefficient.unwrap_or(base.policy_coefficient),
+            )?,
             entropy_coefficient: at_least_0(
                 "entropy_coefficient",
                 self.entropy_coefficient.unwrap_or(base.entropy_coefficient),
@@ -82,6 +86,7 @@ impl Overrides {
         unless.unused("advantage", self.advantage)?;
         unless.unused("std_ddof", self.std_ddof)?;
         unless.unused("std_delta", self.std_delta)?;
+        unless.unused("policy_coefficient", self.policy_coefficient)?;
         unless.unused("kl_in", self.kl_in)?;
         unless.unused("kl_unbiased", self.kl_unbiased)?;
         unless.unused("kl_target", self.kl_target)?;

@@ -125,7 +125,11 @@ settings! {
     /// How many answers a full correction of the coefficient takes, above 0. Only with `kl_target` above 0.
     #[schemars(range(min = 0.0))]
     kl_horizon: f64,
-    /// Weight of the entropy bonus; 0 is off.
+    /// Weight of the policy term, at least 0; with 0 only a KL penalty, an entropy bonus or a critic acts. Default 1.
+    #[schemars(range(min = 0.0))]
+    policy_coefficient: f64,
+    /// Weight of the entropy bonus; 0 is off. The bonus is subtracted from the loss: a weight written as −0.001 where entropy is
+    /// added to the loss is 0.001 here.
     #[schemars(range(min = 0.0))]
     entropy_coefficient: f64,
     /// Weight of the value loss beside the policy loss, above 0. Only with `advantage = "gae"`.

@@ -29,6 +29,7 @@ impl From<Objective> for Overrides {
         if !rewards {
             return out;
         }
+        out.policy_coefficient = Some(objective.policy_coefficient);
         out.kl_in = Some(kl.place);
         out.kl_unbiased = (kl.place == KlPlace::Loss).then_some(kl.unbiased);
         out.kl_target = Some(kl.adaptive.map_or(0.0, |adaptive| adaptive.target));

@@ -40,7 +40,7 @@ fn every_setting_reaches_the_objective() {
     let all = r#"{"advantage":"group_zscore","std_ddof":0,"std_delta":1e-4,"ratio":"sequence_geometric",
         "surrogate":"clip","clip_low":0.1,"clip_high":0.3,"clip_dual":4,
         "aggregate":"token_sum_const","length_constant":512,
-        "kl_coefficient":0.05,"kl_estimator":"k2","kl_in":"loss","kl_unbiased":true,"kl_target":0.1,"kl_horizon":500,
+        "kl_coefficient":0.05,"kl_estimator":"k2","kl_in":"loss","kl_unbiased":true,"kl_target":0.1,"kl_horizon":500,"policy_coefficient":0.5,
         "entropy_coefficient":0.01,"correction_level":"geometric","correction_mode":"clip","correction_low":0.25,
         "correction_high":3,"correction_normalise":true,"rejection_level":"token","rejection_low":0.3,
         "rejection_high":4,"rejection_veto":1e-4,"rejection_denominator":"remaining","bypass":false,"opsm_delta":0.5,
@@ -60,6 +60,7 @@ fn every_setting_reaches_the_objective() {
             unbiased: true,
             adaptive: Some(AdaptiveKl { target: 0.1, horizon: 500.0 }),
         },
+        policy_coefficient: 0.5,
         entropy_coefficient: 0.01,
         off_policy: OffPolicy {
             correction: Some(correction),
@@ -230,6 +231,6 @@ fn names_are_written_as_they_are_read() {
 #[test]
 fn the_schema_knows_every_key() {
     let schema = serde_json::to_value(schemars::schema_for!(Overrides)).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 53);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 54);
     assert_eq!(schema["additionalProperties"], false);
 }

@@ -4,6 +4,7 @@ mod batches;
 mod degenerate;
 mod derivatives;
 mod invariance;
+mod one_shot;
 mod reports;
 
 use lapidary_core::{Key, Purpose, Ragged, TokenStats, Want};
