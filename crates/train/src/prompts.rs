@@ -64,6 +64,11 @@ impl Prompts {
         Ok(Self { task, name: stable_name(choice), seed, order: None })
     }
 
+    /// A task made of the chosen one; `what` tells it from that.
+    pub(crate) fn over(task: Arc<dyn Task>, choice: &TaskChoice, what: &str, seed: u64) -> Self {
+        Self { task, name: format!("{} {what}", stable_name(choice)), seed, order: None }
+    }
+
     pub(crate) fn task(&self) -> &dyn Task {
         &*self.task
     }

@@ -19,6 +19,7 @@ use crate::health::{Limits, Vitals};
 use crate::learn::{Learned, Lesson, Part, learn, update_of};
 use crate::levels::Ladder;
 use crate::look::look;
+use crate::one_shot;
 use crate::prompts::{Prompts, Tasks};
 use crate::recipe::{LayerUpdate, RewardChoice, Rl, RoutingReplay};
 use crate::reference::Reference;
@@ -35,6 +36,8 @@ use crate::watch::{Metrics, Phase};
 pub(crate) struct RlWork<'r> {
     rl: &'r Rl,
     prompts: Prompts,
+    /// What a one-shot stage has chosen.
+    chosen: Option<String>,
     pool: Option<Pool<'r>>,
     ladder: Option<Ladder<'r>>,
     thermostat: Option<Thermostat<'r>>,
@@ -90,7 +93,10 @@ pub(crate) fn mix(choices: &[RewardChoice], answer_means: &str) -> Result<Mix> {
 
 impl<'r> RlWork<'r> {
     pub(crate) fn new(rl: &'r Rl, tasks: &mut Tasks, seed: u64) -> Result<Self> {
-        let prompts = Prompts::new(tasks, &rl.task, seed)?;
+        let (prompts, chosen) = match &rl.one_shot {
+            None => (Prompts::new(tasks, &rl.task, seed)?, None),
+            Some(rule) => one_shot::prompts(rule, rl, tasks, seed).map(|(prompts, chosen)| (prompts, Some(chosen)))?,
+        };
         let rewards = mix(&rl.rewards, prompts.task().answer_reward())?;
         let pool = rl.curriculum.as_ref().map(|rule| Pool::new(rule, &prompts, seed)).transpose()?;
         let ladder = rl.difficulty.as_ref();
@@ -98,7 +104,7 @@ impl<'r> RlWork<'r> {
         let thermostat = rl.dynamic_temperature.as_ref();
         let thermostat = thermostat.map(|rule| Thermostat::new(rule, rl, prompts.share(), seed)).transpose()?;
         let layer = rl.second_layer.as_ref().map(|rule| Layer { rule, rl, seed });
-        Ok(Self { rl, prompts, pool, ladder, thermostat, rewards, reference: None, layer, seed })
+        Ok(Self { rl, prompts, chosen, pool, ladder, thermostat, rewards, reference: None, layer, seed })
     }
 
     fn temperature(&self, state: &RunState) -> f32 {
@@ -149,7 +155,8 @@ impl<'r> RlWork<'r> {
         }
         self.penalise(objective, step);
         let rewards: Vec<Option<f32>> = step.kept().map(|sampled| sampled.verdict.value()).collect();
-        let groups: Vec<usize> = step.kept().map(|sampled| sampled.rollout.prompt).collect();
+        let groups = one_shot::groups(self.rl.one_shot.as_ref(), step.kept());
+        let dropped = one_shot::dropped(self.rl.one_shot.as_ref(), &groups, &rewards);
         // A length penalty alone is nothing to learn.
         let penalties: Vec<f32> = match step.teaches {
             true => step.kept().map(|sampled| sampled.length_penalty as f32).collect(),
@@ -169,7 +176,7 @@ impl<'r> RlWork<'r> {
         metrics.extend(summary::rewards(step, objective.overlong.is_some() || objective.group_overlong.is_some()));
         let teaches = step.teaches;
         for (row, sampled) in step.kept_mut().enumerate() {
-            sampled.advantage = rewards[row].filter(|_| teaches).map(|_| advantages.mean_of(row));
+            sampled.advantage = rewards[row].filter(|_| teaches && !dropped[row]).map(|_| advantages.mean_of(row));
         }
         let judged = Judged { metrics, reward: advantages.reward_mean, kl: advantages.kl };
         rows.advantages = advantages.values;
@@ -182,7 +189,7 @@ impl<'r> RlWork<'r> {
         let all = || step.groups.iter().flatten();
         let lengths: Vec<usize> = all().map(Sampled::length).collect();
         let rewards: Vec<Option<f32>> = all().map(|sampled| sampled.verdict.value()).collect();
-        let groups: Vec<usize> = all().map(|sampled| sampled.rollout.prompt).collect();
+        let groups = one_shot::groups(self.rl.one_shot.as_ref(), all());
         let penalties = objective.length_penalties(&lengths, &rewards, &groups, self.rl.max_new_tokens);
         for (sampled, penalty) in step.groups.iter_mut().flatten().zip(penalties) {
             sampled.length_penalty = f64::from(penalty);
@@ -331,8 +338,8 @@ impl<'r> RlWork<'r> {
     fn vitals(&self, metrics: &Metrics, step: &Step, reward: f64) -> Vitals {
         let find = |name: &str| find(metrics, name);
         let get = |name: &str| find(name).unwrap_or(0.0);
-        // Equal rewards in a group are no loss to a method whose baseline is not the group's.
-        let grouped = self.rl.objective.advantage.needs_group();
+        // Equal rewards in a group are no loss to a method whose baseline is not the group's, and what a one-shot stage is for.
+        let grouped = self.rl.objective.advantage.needs_group() && self.rl.one_shot.is_none();
         // Weights that have moved on since are no other engine.
         let own = get("sampling/staleness") == 0.0;
         Vitals {
@@ -352,6 +359,9 @@ impl<'r> RlWork<'r> {
 
 impl Work for RlWork<'_> {
     fn step(&mut self, bench: &mut Bench<'_, '_>, state: &mut RunState) -> Result<StepReport> {
+        if let Some(chosen) = &self.chosen {
+            state.one_shot.hold(chosen)?;
+        }
         let (mut step, drawn) = self.draw(bench, state)?;
         let stopwatch = bench.stopwatch;
         let objective = self.rl.objective.at(&state.method);
@@ -367,6 +377,12 @@ impl Work for RlWork<'_> {
             state.method.saw_kl(&self.rl.objective, kl, step.learned());
         }
         metrics.extend(drawn);
+        let mut evaluate = false;
+        if let Some(rule) = &self.rl.one_shot {
+            let (more, saturated) = one_shot::observe(rule, &step, state.step + 1, &mut state.one_shot);
+            metrics.extend(more);
+            evaluate = saturated;
+        }
         metrics.extend(self.look_ahead(bench, state, &step)?);
         let warnings =
             state.health.observe(state.step + 1, &self.limits(), &self.vitals(&metrics, &step, judged.reward));
@@ -383,7 +399,8 @@ impl Work for RlWork<'_> {
             // Only measured: not worth its place in the files of rollouts.
             samples.iter_mut().for_each(|sampled| sampled.rollout.routing = None);
         }
-        Ok(StepReport { metrics, samples, warnings, tokens, stop: stop.err(), ..StepReport::default() })
+        let stop = stop.err();
+        Ok(StepReport { metrics, samples, warnings, tokens, stop, evaluate, ..StepReport::default() })
     }
 
     fn prompts(&self) -> &Prompts {

@@ -27,6 +27,8 @@ pub(crate) struct StepReport {
     pub(crate) ends: bool,
     /// Why the run must stop once this step is written down.
     pub(crate) stop: Option<Problem>,
+    /// Whether these weights are worth an evaluation that is not due.
+    pub(crate) evaluate: bool,
 }
 
 /// The work of a stage.

@@ -14,6 +14,7 @@ use crate::disk::{read_whole, write_whole};
 use crate::fault;
 use crate::health::HealthState;
 use crate::levels::LevelState;
+use crate::one_shot::OneShotState;
 use crate::rollouts::Sampled;
 use crate::sft::EarlyStopState;
 use crate::temperature::TemperatureState;
@@ -77,6 +78,8 @@ pub struct RunState {
     pub method: MethodState,
     /// What the stage's early stop remembers.
     pub early_stop: EarlyStopState,
+    /// What a one-shot stage chose and how its example came to be learned.
+    pub one_shot: OneShotState,
     /// What the health rules remember.
     pub health: HealthState,
     /// Evaluations so far.
@@ -119,6 +122,7 @@ impl RunState {
             temperature,
             method,
             early_stop,
+            one_shot,
             health,
             evaluations,
             warnings,
@@ -138,6 +142,7 @@ impl RunState {
         put(&mut map, "temperature", temperature)?;
         put(&mut map, "method", method)?;
         put(&mut map, "early_stop", early_stop)?;
+        put(&mut map, "one_shot", one_shot)?;
         put(&mut map, "health", health)?;
         put(&mut map, "evaluations", evaluations)?;
         put(&mut map, "warnings", warnings)?;
@@ -167,6 +172,7 @@ impl RunState {
             temperature: take(&mut map, "temperature")?,
             method: take(&mut map, "method")?,
             early_stop: take(&mut map, "early_stop")?,
+            one_shot: take(&mut map, "one_shot")?,
             health: take(&mut map, "health")?,
             evaluations: take(&mut map, "evaluations")?,
             warnings: take(&mut map, "warnings")?,
@@ -293,8 +299,15 @@ mod tests {
                 waited: tokens,
                 weights: reference.clone(),
             };
+            let one_shot = OneShotState {
+                chosen: (stage > 0).then(|| "é".to_string()),
+                saturation_step: (stage > 1).then_some(step),
+                at_saturation: (stage > 2).then_some(entropy / 7.0),
+                best: entropy / 3.0,
+                latest: entropy / 9.0,
+            };
             let state = RunState {
-                method, early_stop,
+                method, early_stop, one_shot,
                 warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, difficulty, temperature, health,
                 evaluations,
                 metrics_bytes, reference,

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{CRITIC, EXPLORING, LEVELLED, RECIPE, StopAt, differences, go, go_watched, result_of};
+use common::{CRITIC, EXPLORING, LEVELLED, ONE_SHOT, RECIPE, StopAt, differences, go, go_watched, result_of};
 use lapidary_core::Kind;
 use lapidary_train::fault::{self, Action};
 use lapidary_train::{Silent, StopFlag};
@@ -93,6 +93,12 @@ fn a_stopped_run_with_levels_ends_in_the_bytes_of_a_whole_one() {
 #[test]
 fn a_stopped_run_with_a_critic_ends_in_the_bytes_of_a_whole_one() {
     stopped_anywhere(CRITIC, 6, &["method", "reference"], 1);
+}
+
+/// And for a single example: when it was saturated, and what held-out accuracy was then.
+#[test]
+fn a_stopped_one_shot_run_ends_in_the_bytes_of_a_whole_one() {
+    stopped_anywhere(ONE_SHOT, 6, &["one_shot", "reference", "cursors"], 3);
 }
 
 /// Stops a run after each of its steps and goes on; then the control, with a field of the state forgotten at step `at`.

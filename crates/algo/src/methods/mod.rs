@@ -44,7 +44,6 @@ static REGISTRY: &[Method] = &[
 
 /// Sources of settings that a method leaves as they are for all: off.
 const COMMON: &[Source] = &[
-    Source { key: "policy_coefficient", source: "1: the loss as it is printed" },
     Source { key: "kl_in", source: "as GRPO: arXiv 2402.03300, eq. 3" },
     Source { key: "kl_unbiased", source: "off as in GRPO; DeepSeek-V3.2 (arXiv 2512.02556, §3.1) has it" },
     Source { key: "kl_target", source: "off as in verl and slime; arXiv 1909.08593, §2.2 has a controller" },

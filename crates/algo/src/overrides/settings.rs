@@ -29,7 +29,8 @@ impl From<Objective> for Overrides {
         if !rewards {
             return out;
         }
-        out.policy_coefficient = Some(objective.policy_coefficient);
+        // 1 is what every paper has, and not worth a line of every recipe.
+        out.policy_coefficient = (objective.policy_coefficient != 1.0).then_some(objective.policy_coefficient);
         out.kl_in = Some(kl.place);
         out.kl_unbiased = (kl.place == KlPlace::Loss).then_some(kl.unbiased);
         out.kl_target = Some(kl.adaptive.map_or(0.0, |adaptive| adaptive.target));

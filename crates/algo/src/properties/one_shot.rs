@@ -62,8 +62,9 @@ fn golden_loss_without_the_policy_term() {
 fn golden_advantages_of_one_wrong_answer_of_eight() {
     let rewards = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0].map(Some);
     for (ddof, right, wrong) in [(1, 0.353552, -2.474867), (0, 0.377963, -2.645743)] {
-        let advantages =
-            Advantage::GroupZscore { ddof, delta: 1e-6 }.of(&Experience::of_rewards(&rewards, &[0; 8]), &Kl::OFF).unwrap();
+        let advantages = Advantage::GroupZscore { ddof, delta: 1e-6 }
+            .of(&Experience::of_rewards(&rewards, &[0; 8]), &Kl::OFF)
+            .unwrap();
         close(f64::from(advantages.mean_of(0)), right, 1e-6, "right");
         close(f64::from(advantages.mean_of(7)), wrong, 2e-6, "wrong");
     }
@@ -78,7 +79,13 @@ fn a_saturated_batch_leaves_kl_and_entropy_alone() {
         if matches!(plain.advantage, Advantage::Gae { .. } | Advantage::EntropyShare) {
             continue; // a value head, and a reward shared out, are not compared with a group
         }
-        let kl = Kl { coefficient: 0.001, estimator: KlEstimator::K3, place: KlPlace::Loss, unbiased: false, adaptive: None };
+        let kl = Kl {
+            coefficient: 0.001,
+            estimator: KlEstimator::K3,
+            place: KlPlace::Loss,
+            unbiased: false,
+            adaptive: None,
+        };
         let full = Objective { kl, entropy_coefficient: 0.001, ..plain.clone() };
         let without = Objective { policy_coefficient: 0.0, ..full.clone() };
         for reward in [0.0, 1.0] {

@@ -16,6 +16,7 @@ mod reward;
 mod reward_cases;
 mod reward_test;
 mod score;
+mod select;
 mod specs;
 mod tasks;
 pub mod train;
@@ -42,6 +43,7 @@ pub enum Command {
     Merge(merge::Merge),
     Inspect(inspect::Inspect),
     Explain(explain::Explain),
+    Select(select::Select),
     Diagnose(diagnose::Diagnose),
     Methods(methods::Methods),
     Tasks(tasks::Tasks),
@@ -62,6 +64,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Command::Reproduce(verb) => verb.run(&arguments.global, &mut output)?,
         Command::Inspect(verb) => verb.run(&mut output)?,
         Command::Explain(verb) => verb.run(&mut output)?,
+        Command::Select(verb) => verb.run(&mut output)?,
         Command::Diagnose(verb) => verb.run(&mut output)?,
         Command::Generate(verb) => verb.run(&mut output)?,
         Command::Score(verb) => verb.run(&mut output)?,

@@ -30,6 +30,7 @@ const RL_ONLY: &[&str] = &[
     "dynamic_sampling",
     "curriculum",
     "difficulty",
+    "one_shot",
     "dynamic_temperature",
     "second_layer",
     "health",
@@ -126,6 +127,11 @@ fn renamed(key: &str) -> Option<(&'static str, &'static str)> {
         "lr_scheduler_type" | "scheduler" => ("schedule", ""),
         "algorithm" | "algo" | "loss_type" => ("method", ""),
         "dataset" | "data" => ("task", ""),
+        "pg_loss_coeff" | "pg_loss_coefficient" => ("policy_coefficient", ""),
+        "entropy_coeff" => (
+            "entropy_coefficient",
+            "here the bonus is subtracted from the loss: a weight of -0.001 elsewhere is `entropy_coefficient = 0.001`",
+        ),
         "stages" => ("stage", "every stage is written as its own `[[stage]]`"),
         _ => return None,
     })
@@ -329,11 +335,15 @@ impl Checker<'_> {
         let probability = |p: f64| p > 0.0 && p <= 1.0;
         let difficulty = self.difficulty(raw.difficulty.clone(), &task)?;
         if difficulty.is_some() {
-            let others =
-                [("curriculum", raw.curriculum.is_some()), ("dynamic_temperature", raw.dynamic_temperature.is_some())];
+            let others = [
+                ("curriculum", raw.curriculum.is_some()),
+                ("dynamic_temperature", raw.dynamic_temperature.is_some()),
+                ("one_shot", raw.one_shot.is_some()),
+            ];
             self.difficulty_alone(&others)?;
         }
         let switch = (method.name, objective.dynamic_sampling);
+        let one_shot = self.one_shot(raw.one_shot.clone(), (switch.1, raw.curriculum.is_some()))?;
         let dynamic_sampling = self.dynamic_sampling(raw.dynamic_sampling.clone(), switch, prompts)?;
         let max_new_tokens = self.count("max_new_tokens", raw.max_new_tokens, 256, 1)? as usize;
         let warm = |t: f64| t > 0.0 && t <= 100.0;
@@ -356,6 +366,7 @@ impl Checker<'_> {
             dynamic_sampling,
             curriculum: self.curriculum(raw.curriculum)?,
             difficulty,
+            one_shot,
             dynamic_temperature: self.dynamic_temperature(raw.dynamic_temperature)?,
             second_layer: self.second_layer(raw.second_layer, (max_new_tokens, temperature))?,
             health: self.within("health").health(raw.health.unwrap_or_default())?,

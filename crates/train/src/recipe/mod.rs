@@ -13,6 +13,7 @@ mod difficulty;
 mod exploration;
 mod names;
 mod nearest;
+mod one_shot;
 mod raw;
 mod read;
 mod schema;
@@ -36,6 +37,7 @@ pub use difficulty::Difficulty;
 pub use exploration::{
     Curriculum, Drop, DynamicSampling, DynamicTemperature, OnExhausted, RoutingReplay, Surplus, Switch,
 };
+pub use one_shot::{Choice, GroupScope, ItemName, OneShot, Saturated};
 pub use schema::json_schema;
 pub use second_layer::{
     EvalTurn, Filter, Inputs, LayerGroup, LayerReward, LayerUpdate, PhraseOrder, Policies, SecondLayer, SecondTurns,
@@ -130,6 +132,8 @@ pub struct Rl {
     pub curriculum: Option<Curriculum>,
     /// A level of the task that follows the success rate.
     pub difficulty: Option<Difficulty>,
+    /// A few examples in place of the whole task.
+    pub one_shot: Option<OneShot>,
     /// A temperature that rises.
     pub dynamic_temperature: Option<DynamicTemperature>,
     /// Answers that are shown to the model again.

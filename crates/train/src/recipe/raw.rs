@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::adapter::RawAdapter;
 use super::difficulty::RawDifficulty;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
+use super::one_shot::RawOneShot;
 use super::schema;
 use super::second_layer::{RawEvalTurn, RawSecondLayer, RawSecondTurns};
 use super::supervised::RawEarlyStop;
@@ -172,6 +173,9 @@ pub(super) struct RawStage {
     /// (rl) A level of the task that follows the share of right answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difficulty: Option<RawDifficulty>,
+    /// (rl) One example, or a few, in place of the whole task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_shot: Option<RawOneShot>,
     /// (rl) A temperature that rises when the reward has settled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dynamic_temperature: Option<RawDynamicTemperature>,

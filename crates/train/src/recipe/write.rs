@@ -4,8 +4,8 @@ use lapidary_algo::Objective;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Curriculum, Difficulty, DynamicSampling, DynamicTemperature, Eval, Health, Recipe, RewardChoice, Rl, RoutingReplay,
-    SecondLayer, Stage, TaskChoice, Training,
+    Curriculum, Difficulty, DynamicSampling, DynamicTemperature, Eval, Health, OneShot, Recipe, RewardChoice, Rl,
+    RoutingReplay, SecondLayer, Stage, TaskChoice, Training,
 };
 use crate::diagnose::rules::STOP_NO_VERDICT;
 
@@ -139,6 +139,7 @@ fn exploration(sections: &mut Vec<Section>, path: &str, rl: &Rl) {
         ("dynamic_sampling", rl.dynamic_sampling.as_ref().map(DynamicSampling::entries)),
         ("curriculum", rl.curriculum.as_ref().map(Curriculum::entries)),
         ("difficulty", rl.difficulty.as_ref().map(Difficulty::entries)),
+        ("one_shot", rl.one_shot.as_ref().map(OneShot::entries)),
         ("dynamic_temperature", rl.dynamic_temperature.as_ref().map(DynamicTemperature::entries)),
         ("second_layer", rl.second_layer.as_ref().map(SecondLayer::entries)),
     ];

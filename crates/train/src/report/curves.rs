@@ -21,6 +21,13 @@ const FIRST: &[&str] = &[
     "clip_ratio/region_mean",
     "grad_norm",
     "frac_reward_zero_std",
+    "one_shot/accuracy",
+    "one_shot/zero_advantage",
+    "one_shot/post_saturation_change",
+    "one_shot/train_garble_ratio",
+    "one_shot/eval_garble_ratio",
+    "one_shot/reflection_words",
+    "one_shot/boxed_ratio",
     "loss",
     "learning_rate",
 ];
@@ -34,7 +41,19 @@ pub(super) fn spans(data: &ReportData) -> Vec<Span> {
         from: stage.first_step.saturating_sub(1) as f64,
         to: (stage.first_step + stage.steps).saturating_sub(1) as f64,
     };
-    data.stages.iter().map(span).collect()
+    let stages: Vec<Span> = data.stages.iter().map(span).collect();
+    let learned = saturation(data).map(|(stage, step)| Span {
+        label: "saturated".to_string(),
+        from: step,
+        to: stages.get(stage.wrapping_sub(1)).map_or(step, |stage| stage.to),
+    });
+    stages.iter().cloned().chain(learned).collect()
+}
+
+/// The stage and the step in which the example of a one-shot stage was learned.
+fn saturation(data: &ReportData) -> Option<(usize, f64)> {
+    let row = data.rows.iter().rev().find(|row| row.get("one_shot/saturation_step").is_some_and(|step| step > 0.0))?;
+    Some((row.stage, row.get("one_shot/saturation_step")?))
 }
 
 /// The horizontal axis: from 0 to the last step seen.

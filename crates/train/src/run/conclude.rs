@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lapidary_core::{Kind, Problem, Result};
-use lapidary_eval::{AttemptRecord, Evaluation, compare};
+use lapidary_eval::{AttemptRecord, Comparison, Evaluation, compare};
 use serde_json::json;
 
 use super::{Outcome, Run, Summary};
@@ -152,16 +152,28 @@ impl Run<'_, '_, '_> {
             _ => format!("after {}", evaluation.stage_name),
         };
         let Some(summary) = self.summary() else { return Vec::new() };
-        let Some(comparison) = summary.comparison else { return Vec::new() };
-        vec![DifferenceData {
+        let data = |from: String, comparison: Comparison| DifferenceData {
             to: label(&summary.after),
-            from: label(&summary.before),
+            from,
             prompts: comparison.prompts,
             difference: Measured::from(comparison.difference),
             p_value: comparison.p_value,
             gained: comparison.pairs.map_or(0, |pairs| pairs.gained),
             lost: comparison.pairs.map_or(0, |pairs| pairs.lost),
-        }]
+        };
+        let change = summary.comparison.clone().map(|comparison| data(label(&summary.before), comparison));
+        let since = self
+            .since_saturation(&summary.after)
+            .map(|(step, comparison)| data(format!("saturation at step {step}"), comparison));
+        change.into_iter().chain(since).collect()
+    }
+
+    /// The step at which a one-shot stage's example was learned, and what has changed since.
+    fn since_saturation(&self, after: &EvaluationRecord) -> Option<(u64, Comparison)> {
+        let step = self.state.one_shot.saturation_step.filter(|step| *step < after.step)?;
+        let then = self.state.evaluations.iter().find(|evaluation| evaluation.step == step)?;
+        let comparison = compare(&self.answers(then)?, &self.answers(after)?, self.recipe.seed).ok()?;
+        Some((step, comparison))
     }
 
     /// The first prompts with what was answered before and after.

@@ -186,7 +186,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             if self.state.stage_step == 0 {
                 self.begin_stage()?;
             }
-            let ended = self.step()?;
+            let (ended, worth_it) = self.step()?;
             let at = self.at();
             let ends = ended || at.stage_step == at.stage_steps;
             if ends {
@@ -195,7 +195,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
                 self.state.stage_step = 0;
                 self.state.reference = None;
             }
-            if ends || due(self.recipe.eval.every, at.stage_step) {
+            if ends || worth_it || due(self.recipe.eval.every, at.stage_step) {
                 self.evaluate(&at)?;
             }
             if ends || due(self.recipe.checkpoint.every, at.stage_step) || stop.requested() {
@@ -218,6 +218,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.state.temperature = Default::default();
         self.state.method = Default::default();
         self.state.early_stop = Default::default();
+        self.state.one_shot = Default::default();
         self.state.reference = None;
         if self.needs_reference() && !self.starts_without_adapter() {
             let path = self.directory.reference(self.state.stage);
@@ -272,8 +273,8 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         Ok(())
     }
 
-    /// Does a step; true where the work says that the stage is over.
-    fn step(&mut self) -> Result<bool> {
+    /// Does a step; whether the work says that the stage is over, and whether its weights are worth an evaluation that is not due.
+    fn step(&mut self) -> Result<(bool, bool)> {
         let started = Instant::now();
         let at = self.next();
         let work = &mut self.works[self.state.stage];
@@ -300,7 +301,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             self.keep_best()?;
         }
         self.tell_step(&at, &report, started.elapsed().as_secs_f64())?;
-        stop.map_or(Ok(report.ends), |problem| Err(placed(problem)))
+        stop.map_or(Ok((report.ends, report.evaluate)), |problem| Err(placed(problem)))
     }
 
     /// Timings go to events and to whoever watches; nothing of the result depends on them.
@@ -352,6 +353,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             evaluate::write(&evaluate::second_path_of(&self.directory.evaluations(), at.step), second)?;
             row = evaluate::turned(&evaluation, second, row);
         }
+        let row = self.state.one_shot.record(row, &evaluation, &record);
         let evaluation = record;
         self.row(&row)?;
         let seconds = started.elapsed().as_secs_f64();

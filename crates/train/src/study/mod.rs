@@ -26,12 +26,17 @@ const STUDIES: &[(&str, &str)] = &[
     ("gspo", include_str!("studies/gspo.toml")),
     ("gtpo", include_str!("studies/gtpo.toml")),
     ("mgrpo", include_str!("studies/mgrpo.toml")),
+    ("one-shot-rlvr", include_str!("studies/one-shot-rlvr.toml")),
+    ("one-shot-ablations", include_str!("studies/one-shot-ablations.toml")),
 ];
 
 /// Names of the studies that come with the program.
 pub fn names() -> Vec<&'static str> {
     STUDIES.iter().map(|(name, _)| *name).collect()
 }
+
+/// The name of what comes before the arms.
+const START: &str = "start";
 
 /// A study as it is written.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -62,6 +67,8 @@ pub struct Study {
     pub claims: Vec<Claim>,
     /// Metrics that are drawn over the steps.
     pub curves: Vec<String>,
+    /// A metric whose last value is a step (0: none): drawn as a line across the curves of its arm.
+    pub mark: Option<String>,
 }
 
 /// One way of training.
@@ -72,8 +79,20 @@ pub struct Arm {
     pub name: String,
     /// What is different about it.
     pub about: String,
-    /// Overrides of the recipe, as `--set` takes them.
+    /// Overrides of the recipe, as `--set` takes them. `{run.NAME}` in them is the directory of another arm's run of the same
+    /// seed (or of `start`), which is done before this one.
     pub set: Vec<String>,
+}
+
+impl Arm {
+    /// The runs that its overrides name.
+    fn mentions(&self) -> impl Iterator<Item = &str> {
+        let names = |set: &'_ String| -> Vec<std::ops::Range<usize>> {
+            let opens = set.match_indices("{run.").map(|(at, open)| at + open.len());
+            opens.filter_map(|from| Some(from..from + set[from..].find('}')?)).collect()
+        };
+        self.set.iter().flat_map(move |set| names(set).into_iter().map(move |range| &set[range]))
+    }
 }
 
 /// A number of a run.
@@ -176,6 +195,11 @@ impl Study {
         if !arm(&study.baseline) {
             return Err(wrong(format!("the baseline `{}` is no arm", study.baseline)));
         }
+        let mut names: Vec<&str> = study.arms.iter().map(|arm| arm.name.as_str()).chain([START]).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(wrong(format!("two runs are called `{}` (what comes before the arms is `{START}`)", twice[0])));
+        }
         for claim in &study.claims {
             let named = [Some(&claim.arm), claim.against.as_ref()].into_iter().flatten().find(|name| !arm(name));
             if let Some(name) = named {
@@ -186,7 +210,33 @@ impl Study {
                 return Err(wrong(format!("a claim is about `{name}`, which is not measured")));
             }
         }
+        study.waves()?;
         Ok(study)
+    }
+
+    /// The arms in the order in which they can be run: each wave needs runs of the waves before it only.
+    ///
+    /// # Errors
+    /// `Usage`: an arm needs a run that is none, or that needs its own.
+    fn waves(&self) -> Result<Vec<Vec<usize>>> {
+        let wrong = |what: String| Problem::new(Kind::Usage, "R026", format!("not a study: {what}"));
+        let mut waves: Vec<Vec<usize>> = Vec::new();
+        let mut left: Vec<usize> = (0..self.arms.len()).collect();
+        while !left.is_empty() {
+            let done = |name: &str| name == START || waves.iter().flatten().any(|&arm| self.arms[arm].name == name);
+            let waits = |arm: &usize| self.arms[*arm].mentions().find(|name| !done(name));
+            let ready: Vec<usize> = left.iter().copied().filter(|arm| waits(arm).is_none()).collect();
+            if ready.is_empty() {
+                let stuck = left.iter().find_map(|arm| Some((*arm, waits(arm)?)));
+                let stuck = stuck.map(|(arm, name)| {
+                    format!("arm `{}` waits for `{name}`, which is never done", self.arms[arm].name)
+                });
+                return Err(wrong(stuck.unwrap_or_default()));
+            }
+            left.retain(|arm| !ready.contains(arm));
+            waves.push(ready);
+        }
+        Ok(waves)
     }
 }
 
@@ -202,16 +252,46 @@ mod tests {
             assert!(study.arms.len() >= 2 && !study.claims.is_empty());
             runs::start_recipe(&study, 1).unwrap();
             for arm in &study.arms {
-                let recipe = runs::arm_recipe(&study, arm, 1, "some/checkpoint").unwrap();
+                let place = |name: &str| format!("runs/{name}-1").into();
+                let recipe = runs::arm_recipe(&study, arm, 1, "some/checkpoint", &place).unwrap();
                 assert_eq!(recipe.stages.len(), 1, "{}", arm.name);
             }
         }
+    }
+
+    /// An arm that names another's run comes after it, whatever their order; a circle is refused.
+    #[test]
+    fn arms_wait_for_the_runs_that_they_name() {
+        let arms = |sets: &[&str]| {
+            let mut study = Study::named("gtpo").unwrap();
+            study.arms = sets
+                .iter()
+                .enumerate()
+                .map(|(at, set)| Arm { name: format!("a{at}"), about: String::new(), set: vec![set.to_string()] })
+                .collect();
+            study
+        };
+        let set = "stage.rl.one_shot.run=\"{run.a1}\"";
+        let study = arms(&[set, "seed=1", "name=\"{run.a0}-{run.a1}-{run.start}\""]);
+        assert_eq!(study.waves().unwrap(), [vec![1], vec![0], vec![2]]);
+        assert_eq!(study.arms[2].mentions().collect::<Vec<_>>(), ["a0", "a1", "start"]);
+        let circle = arms(&["name={run.a1}", "name={run.a0}"]).waves().unwrap_err();
+        assert!(circle.message().contains("arm `a0` waits for `a1`"), "{circle}");
+        assert_eq!(arms(&["name={run.absent}"]).waves().unwrap_err().code(), "R026");
+        assert_eq!(arms(&["name={run.a0"]).waves().unwrap(), [vec![0]], "not closed, so no name");
     }
 
     #[test]
     fn names_that_are_nowhere_are_refused() {
         let text = STUDIES[0].1.replace("baseline = \"grpo\"", "baseline = \"grop\"");
         assert!(Study::parse(&text).unwrap_err().message().contains("`grop` is no arm"));
+        for (from, to) in [
+            ("name = \"gspo\"\nabout", "name = \"grpo\"\nabout"),
+            ("name = \"gspo\"\nabout", "name = \"start\"\nabout"),
+        ] {
+            let twice = Study::parse(&STUDIES[0].1.replace(from, to)).unwrap_err();
+            assert!(twice.message().contains("two runs are called"), "{twice}");
+        }
         assert_eq!(Study::named("gpso").unwrap_err().code(), "R025");
     }
 }

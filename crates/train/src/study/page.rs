@@ -135,7 +135,11 @@ pub fn page(study: &Study, findings: &Findings, how: &Circumstances) -> String {
         let cells: Vec<String> = values.iter().map(|values| mean_and_deviation(values)).collect();
         let _ = writeln!(out, "| {} | {} |", measure.title, cells.join(" | "));
     }
-    out.push_str("\n## Curves\n\nMeans over seeds; the bands reach from the lowest to the highest seed.\n\n");
+    out.push_str("\n## Curves\n\nMeans over seeds; the bands reach from the lowest to the highest seed.");
+    if let Some(mark) = &study.mark {
+        let _ = write!(out, " Dashed lines stand at the mean of `{mark}` over the seeds that have one.");
+    }
+    out.push_str("\n\n");
     for metric in &study.curves {
         let _ = writeln!(out, "![{metric}]({name}-{}.svg)\n", metric.replace('/', "-"));
     }

@@ -120,9 +120,23 @@ pub fn curves(study: &Study, runs: &[ArmRun], metric: &str) -> String {
             line.join(" "),
             x(last) + 10.0
         );
+        if let Some(step) = study.mark.as_ref().and_then(|mark| marked(runs, arm, mark)) {
+            let (at, base) = (x(step), HEIGHT - 40.0);
+            let _ = writeln!(
+                out,
+                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"20\" y2=\"{base:.1}\" stroke=\"{colour}\" stroke-dasharray=\"4 3\"/>"
+            );
+        }
     }
     let _ = write!(out, "<text x=\"10\" y=\"14\">{}, by step of the stage</text>\n</svg>\n", escape(metric));
     out
+}
+
+/// The mean of the last values of a metric that is a step, over the seeds in which there is one.
+fn marked(runs: &[ArmRun], arm: usize, mark: &str) -> Option<f64> {
+    let last = |run: &ArmRun| run.rows.iter().rev().find_map(|row| row.get(mark)).filter(|step| *step > 0.0);
+    let steps: Vec<f64> = runs.iter().filter(|run| run.arm == arm).filter_map(last).collect();
+    (!steps.is_empty()).then(|| steps.iter().sum::<f64>() / steps.len() as f64)
 }
 
 /// `(step, [lowest, mean, highest])` over seeds, in groups of steps where there are more than can be seen.
@@ -167,8 +181,13 @@ mod tests {
         };
         let points = curve(&[run(1, 0.0), run(2, 1.0)], 0, "reward");
         assert_eq!(points, [(1.0, [1.0, 1.5, 2.0]), (2.0, [2.0, 2.5, 3.0]), (3.0, [3.0, 3.5, 4.0])]);
-        let study = Study::named("gspo").unwrap();
+        let mut study = Study::named("gspo").unwrap();
         let svg = curves(&study, &[run(1, 0.0), run(2, 1.0)], "reward");
+        study.mark = Some("reward".into());
+        let lined = curves(&study, &[run(1, 0.0), run(2, 1.0)], "reward");
+        assert_eq!(lined.matches("stroke-dasharray").count(), 1);
+        assert_eq!(svg.matches("stroke-dasharray").count(), 0);
+        assert_eq!(marked(&[run(1, 0.0), run(2, 1.0), run(3, -3.0)], 0, "reward"), Some(3.5), "0 is no step");
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && !svg.contains("NaN"), "{svg}");
     }
 

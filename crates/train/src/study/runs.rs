@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use lapidary_core::{Kind, Problem, Result};
 
-use super::{Arm, Study};
+use super::{Arm, START, Study};
 use crate::metrics::{Row, read_rows};
 use crate::recipe::Recipe;
 use crate::watch::{Silent, StopFlag};
@@ -58,11 +58,21 @@ pub(super) fn start_recipe(study: &Study, seed: u64) -> Result<Recipe> {
     Recipe::load_text(&path, &study.start, &[format!("seed={seed}")])
 }
 
-/// The recipe of an arm that starts from `model`.
-pub(super) fn arm_recipe(study: &Study, arm: &Arm, seed: u64, model: &str) -> Result<Recipe> {
+/// The recipe of an arm that starts from `model`; `place` says where a run of the seed is.
+pub(super) fn arm_recipe(
+    study: &Study,
+    arm: &Arm,
+    seed: u64,
+    model: &str,
+    place: &dyn Fn(&str) -> PathBuf,
+) -> Result<Recipe> {
     let path = PathBuf::from(format!("{}-{}.toml", study.name, arm.name));
     let mut set = vec![format!("seed={seed}"), format!("model={model:?}")];
-    set.extend(arm.set.iter().cloned());
+    let filled = |text: &String| {
+        arm.mentions()
+            .fold(text.clone(), |text, name| text.replace(&format!("{{run.{name}}}"), &place(name).to_string_lossy()))
+    };
+    set.extend(arm.set.iter().map(filled));
     Recipe::load_text(&path, &study.recipe, &set).map_err(|problem| problem.context(format!("arm `{}`", arm.name)))
 }
 
@@ -81,20 +91,26 @@ pub fn run(study: &Study, plan: &Plan, hear: &(dyn Fn(&Heard) + Sync), stop: &St
     let place = |name: &str, seed: u64| plan.directory.join(format!("{name}-{seed}"));
     let starts = side_by_side(plan.jobs, &seeds, |&seed| {
         let started = Instant::now();
-        let outcome = one(&start_recipe(study, seed)?, &place("start", seed), stop)?;
-        tell("start", seed, started);
+        let outcome = one(&start_recipe(study, seed)?, &place(START, seed), stop)?;
+        tell(START, seed, started);
         outcome.checkpoint.ok_or_else(|| Problem::new(Kind::Failed, "S013", "the start of a study left no checkpoint"))
     })?;
-    let jobs: Vec<(usize, usize)> =
-        (0..seeds.len()).flat_map(|at| (0..study.arms.len()).map(move |arm| (at, arm))).collect();
-    side_by_side(plan.jobs, &jobs, |&(at, arm)| {
-        let (started, seed) = (Instant::now(), seeds[at]);
-        let (given, path) = (&study.arms[arm], place(&study.arms[arm].name, seed));
-        let recipe = arm_recipe(study, given, seed, &starts[at].to_string_lossy())?;
-        let outcome = one(&recipe, &path, stop)?;
-        tell(&given.name, seed, started);
-        gather(arm, seed, &path, &outcome)
-    })
+    let mut runs = Vec::new();
+    for wave in study.waves()? {
+        let jobs: Vec<(usize, usize)> =
+            (0..seeds.len()).flat_map(|at| wave.iter().map(move |&arm| (at, arm))).collect();
+        runs.extend(side_by_side(plan.jobs, &jobs, |&(at, arm)| {
+            let (started, seed) = (Instant::now(), seeds[at]);
+            let (given, path) = (&study.arms[arm], place(&study.arms[arm].name, seed));
+            let other = |name: &str| place(name, seed);
+            let recipe = arm_recipe(study, given, seed, &starts[at].to_string_lossy(), &other)?;
+            let outcome = one(&recipe, &path, stop)?;
+            tell(&given.name, seed, started);
+            gather(arm, seed, &path, &outcome)
+        })?);
+    }
+    runs.sort_by_key(|run| (run.seed, run.arm));
+    Ok(runs)
 }
 
 fn one(recipe: &Recipe, path: &Path, stop: &StopFlag) -> Result<Outcome> {

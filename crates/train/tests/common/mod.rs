@@ -165,6 +165,45 @@ every = 2
 keep = 2
 "#;
 
+/// Two examples of six, repeated over three rows, with a KL term, an entropy bonus and evaluations. Every answer of the toy counts
+/// as right, so the examples are saturated at once.
+pub const ONE_SHOT: &str = r#"
+seed = 5
+name = "one-shot"
+model = "tiny"
+
+[[stage]]
+kind = "rl"
+method = "grpo"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+reward = [{ name = "length", max = 80 }]
+steps = 6
+prompts_per_step = 4
+samples_per_prompt = 4
+max_new_tokens = 40
+learning_rate = 0.02
+
+[stage.grpo]
+aggregate = "token_mean"
+kl_coefficient = 0.001
+entropy_coefficient = 0.001
+
+[stage.one_shot]
+pool = 6
+by = "random"
+top = 2
+repeat_to = 3
+right_from = -10.0
+
+[eval]
+prompts = 6
+every = 4
+
+[checkpoint]
+every = 2
+keep = 2
+"#;
+
 pub fn recipe_of(text: &str) -> Recipe {
     Recipe::load_text(Path::new("toy.toml"), text, &[]).unwrap()
 }
