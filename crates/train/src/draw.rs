@@ -21,7 +21,13 @@ use crate::watch::{Metrics, Phase};
 
 /// Total reward from which an answer counts as right where neither a curriculum nor a difficulty says otherwise: the split of GTPO's rewards
 /// (arXiv 2508.04349), and the middle of 0 and 1.
-pub(crate) const RIGHT_FROM: f64 = 0.5;
+const RIGHT_FROM: f64 = 0.5;
+
+/// Total reward from which an answer of the stage counts as right.
+pub(crate) fn right_from(rl: &Rl) -> f64 {
+    let ruled = rl.curriculum.as_ref().map(|rule| rule.right_from);
+    ruled.or(rl.difficulty.as_ref().map(|rule| rule.right_from)).unwrap_or(RIGHT_FROM)
+}
 
 /// Why a group is not learned from; the names of `sampling/dropped/<name>`.
 const REASONS: [&str; 6] = ["all_right", "all_wrong", "no_verdict", "single", "truncated", "surplus"];
@@ -192,9 +198,7 @@ impl Drawing<'_, '_> {
         let rewards: Vec<Option<f32>> = group.iter().map(|sampled| sampled.verdict.value()).collect();
         let verdicts: Vec<f64> = rewards.iter().flatten().map(|reward| f64::from(*reward)).collect();
         let cut = self.rl.truncated == Truncated::Mask && group.iter().all(Sampled::truncated);
-        let ruled = self.rl.curriculum.as_ref().map(|rule| rule.right_from);
-        let ruled = ruled.or(self.rl.difficulty.as_ref().map(|rule| rule.right_from));
-        let right_from = ruled.unwrap_or(RIGHT_FROM);
+        let right_from = right_from(self.rl);
         match verdicts.len() {
             0 => Some("no_verdict"),
             _ if cut => Some("truncated"),

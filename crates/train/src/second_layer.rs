@@ -12,7 +12,7 @@ use lapidary_engine::Choose;
 use lapidary_reward::Mix;
 
 use crate::bench::Bench;
-use crate::draw::{RIGHT_FROM, Step, sampling_of};
+use crate::draw::{Step, right_from, sampling_of};
 use crate::recipe::{Filter, Inputs, LayerGroup, LayerReward, PhraseOrder, Policies, Rl, SecondLayer};
 use crate::rollouts::{Sampled, sample};
 use crate::rows::Rows;
@@ -110,8 +110,7 @@ impl Layer<'_> {
     }
 
     fn right(&self, sampled: &Sampled) -> bool {
-        let from = self.rl.curriculum.as_ref().map_or(RIGHT_FROM, |curriculum| curriculum.right_from);
-        sampled.verdict.value().is_some_and(|value| f64::from(value) >= from)
+        sampled.verdict.value().is_some_and(|value| f64::from(value) >= right_from(self.rl))
     }
 
     /// The first answers that are shown, in the order of the step.
@@ -206,7 +205,7 @@ impl Layer<'_> {
         let Some(after) = verdict.value() else { return verdict.clone() };
         // What is learned under `success_only` is the gain of a right answer.
         let worth = match (self.rule.filter, self.rule.reward) {
-            (Filter::SuccessOnly, _) if f64::from(after) < RIGHT_FROM => 0.0,
+            (Filter::SuccessOnly, _) if f64::from(after) < right_from(self.rl) => 0.0,
             (Filter::SuccessOnly, _) | (_, LayerReward::Improve) => after - before,
             (_, LayerReward::Outcome) => after,
             (_, LayerReward::Shaped) => after + self.rule.shaping as f32 * (after - before),

@@ -7,7 +7,6 @@
 //! Melnyk et al. 2024, arXiv 2406.05882, alg. 1 (paired); TRL's `aot_pair`. Pairs meet by rank in the whole batch: `prepare` sorts.
 
 use super::prelude::*;
-use crate::preference::numeric::{sigmoid, softplus};
 
 pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     name: "aot",
@@ -19,37 +18,18 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     differs: "A pair is compared with the reference margin of its rank, not with its own. Fewer than eight pairs in a step mean nothing.",
     learns: Learns::Policy,
     score: Score::Logp,
-    formula: Formula::Margin(at),
+    formula: Formula::Margin(super::cdpo::at),
     coupling: Coupling::Sorted,
     unpaired: false,
     bounded: false,
     parameters: &[
-        Parameter {
-            number: Number::Beta,
-            default: 0.1,
-            range: Range::Above(0.0),
-            source: "arXiv 2305.18290, app. B; TRL",
-        },
+        BETA_OF_DPO,
         Parameter { number: Number::LabelSmoothing, default: 0.0, range: Range::Below(0.0, 0.5), source: "TRL" },
     ],
     sources: &[],
-    suggestions: &[Suggestion {
-        key: "learning_rate",
-        value: 1e-6,
-        source: "TRL; arXiv 2305.18290, app. B has 1e-6 for models of 2.8 B and more",
-    }],
+    suggestions: &[RATE_OF_DPO],
     choice: None,
 };
-
-/// `(1−ε)·ℓ(h) + ε·ℓ(−h)`.
-pub(super) fn at(margin: f64, context: &Context<'_>) -> Point {
-    let wrong = context.at(Number::LabelSmoothing);
-    let right = 1.0 - wrong;
-    Point {
-        value: right * softplus(-margin) + wrong * softplus(margin),
-        slope: wrong * sigmoid(margin) - right * sigmoid(-margin),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -17,25 +17,16 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     differs: "Which two answers make a pair plays no role: sorted chosen meet sorted rejected. As many of either are needed.",
     learns: Learns::Policy,
     score: Score::LogRatio,
-    formula: Formula::Margin(super::aot::at),
+    formula: Formula::Margin(super::cdpo::at),
     coupling: Coupling::SortedSides,
     unpaired: false,
     bounded: false,
     parameters: &[
-        Parameter {
-            number: Number::Beta,
-            default: 0.1,
-            range: Range::Above(0.0),
-            source: "arXiv 2305.18290, app. B; TRL",
-        },
+        BETA_OF_DPO,
         Parameter { number: Number::LabelSmoothing, default: 0.0, range: Range::Below(0.0, 0.5), source: "TRL" },
     ],
     sources: &[],
-    suggestions: &[Suggestion {
-        key: "learning_rate",
-        value: 1e-6,
-        source: "TRL; arXiv 2305.18290, app. B has 1e-6 for models of 2.8 B and more",
-    }],
+    suggestions: &[RATE_OF_DPO],
     choice: None,
 };
 

@@ -30,11 +30,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         source: "TRL; arXiv 2404.04656 has 0.1",
     }],
     sources: &[Source { key: "bco_shift", source: "arXiv 2404.04656; TRL's `bco_pair` has none" }],
-    suggestions: &[Suggestion {
-        key: "learning_rate",
-        value: 1e-6,
-        source: "TRL; arXiv 2305.18290, app. B has 1e-6 for models of 2.8 B and more",
-    }],
+    suggestions: &[RATE_OF_DPO],
     choice: Some(Choice::Shift),
 };
 

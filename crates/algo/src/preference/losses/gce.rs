@@ -23,20 +23,11 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
     unpaired: false,
     bounded: true,
     parameters: &[
-        Parameter {
-            number: Number::Beta,
-            default: 0.1,
-            range: Range::Above(0.0),
-            source: "arXiv 2305.18290, app. B; TRL",
-        },
+        BETA_OF_DPO,
         Parameter { number: Number::GceQ, default: 0.7, range: Range::AboveTo(0.0, 1.0), source: "arXiv 1805.07836" },
     ],
     sources: &[],
-    suggestions: &[Suggestion {
-        key: "learning_rate",
-        value: 1e-6,
-        source: "TRL; arXiv 2305.18290, app. B has 1e-6 for models of 2.8 B and more",
-    }],
+    suggestions: &[RATE_OF_DPO],
     choice: None,
 };
 

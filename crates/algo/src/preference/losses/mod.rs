@@ -39,6 +39,20 @@ mod prelude {
     pub(super) use crate::preference::numbers::{Number, Parameter, Range};
     pub(super) use crate::preference::row::{Choice, Learns, PreferenceLoss};
     pub(super) use crate::preference::score::Score;
+
+    /// β where a paper says nothing else.
+    pub(super) const BETA_OF_DPO: Parameter = Parameter {
+        number: Number::Beta,
+        default: 0.1,
+        range: Range::Above(0.0),
+        source: "arXiv 2305.18290, app. B; TRL",
+    };
+    /// The learning rate where a paper says nothing else.
+    pub(super) const RATE_OF_DPO: Suggestion = Suggestion {
+        key: "learning_rate",
+        value: 1e-6,
+        source: "TRL; arXiv 2305.18290, app. B has 1e-6 for models of 2.8 B and more",
+    };
 }
 
 use super::row::PreferenceLoss;

@@ -27,11 +27,7 @@ pub(super) const LOSS: PreferenceLoss = PreferenceLoss {
         source: "TRL; Tülu 3 (arXiv 2411.15124) has 5",
     }],
     sources: &[],
-    suggestions: &[Suggestion {
-        key: "learning_rate",
-        value: 1e-6,
-        source: "TRL; arXiv 2305.18290, app. B has 1e-6 for models of 2.8 B and more",
-    }],
+    suggestions: &[RATE_OF_DPO],
     choice: None,
 };
 
