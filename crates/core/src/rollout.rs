@@ -13,12 +13,14 @@ pub enum StopReason {
     Length,
 }
 
-/// Where a token of a rollout comes from. Only the policy's own tokens are trained.
+/// Where a token of a rollout comes from. Only the policy's own tokens are trained by rewards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenRole {
     /// Given to the model.
     Prompt,
+    /// A part of a demonstration that the answer goes on from: given, scored, and learned by a likelihood of its own.
+    Hint,
     /// Sampled from the policy.
     Policy,
     /// Written by an environment or a tool.

@@ -13,9 +13,10 @@ use lapidary_reward::Mix;
 
 use crate::bench::Bench;
 use crate::curriculum::Pool;
+use crate::hint::{Given, Hinting};
 use crate::prompts::Prompts;
 use crate::recipe::{DynamicSampling, OnExhausted, Rl, RoutingReplay, Surplus, Truncated};
-use crate::rollouts::{Sampled, Sampling, sample};
+use crate::rollouts::{Sampled, Sampling, sample_after};
 use crate::state::RunState;
 use crate::watch::{Metrics, Phase};
 
@@ -42,6 +43,9 @@ pub(crate) struct Step {
     /// False where dynamic sampling found too little: a length penalty alone is nothing to learn.
     pub(crate) teaches: bool,
     held: usize,
+    /// The items of those that were sampled now, and what they were given.
+    items: Vec<Item>,
+    given: Vec<Given>,
     rounds: usize,
     dropped: BTreeMap<&'static str, usize>,
     /// Items of the curriculum's pool that were not eligible.
@@ -57,6 +61,21 @@ impl Step {
     /// What was sampled by the weights at hand.
     pub(crate) fn fresh(&self) -> impl Iterator<Item = &Sampled> + Clone {
         self.groups[self.held..].iter().flatten()
+    }
+
+    /// The same by prompt.
+    pub(crate) fn fresh_groups(&self) -> &[Vec<Sampled>] {
+        &self.groups[self.held..]
+    }
+
+    /// The item of a group that was sampled now.
+    pub(crate) fn item(&self, group: usize) -> Option<&Item> {
+        self.items.get(group.checked_sub(self.held)?)
+    }
+
+    /// The hints of what was sampled now; nothing in a stage without.
+    pub(crate) fn given(&self) -> &[Given] {
+        &self.given
     }
 
     /// The samples to learn from.
@@ -123,6 +142,7 @@ pub(crate) struct Drawing<'a, 'r> {
     pub(crate) rewards: &'a Mix,
     /// Who answers; the model at hand where there is no other.
     pub(crate) sampler: Option<&'a dyn Engine>,
+    pub(crate) hinting: Option<&'a Hinting<'r>>,
     pub(crate) seed: u64,
 }
 
@@ -159,7 +179,12 @@ impl Drawing<'_, '_> {
             let (items, places) = self.take(state, count, &mut busy, &mut step)?;
             let first = step.groups.len();
             let engine = self.sampler.unwrap_or(&*bench.engine);
-            step.groups.extend(sample((bench, engine), &items, sampling, self.rewards, (key, first), Phase::Sample)?);
+            let given = self.hinting.map_or_else(Vec::new, |hinting| hinting.give(bench, &items, state, first));
+            let hints: Vec<&[Vec<u32>]> = given.iter().map(|given| given.tokens.as_slice()).collect();
+            let (asked, key) = ((items.as_slice(), hints.as_slice()), (key, first));
+            step.groups.extend(sample_after((bench, engine), asked, sampling, self.rewards, key, Phase::Sample)?);
+            step.items.extend(items);
+            step.given.extend(given);
             for group in first..step.groups.len() {
                 if let (Some(pool), Some(place)) = (self.pool, places.get(group - first)) {
                     pool.refresh(&mut state.curriculum, *place, &step.groups[group]);

@@ -172,12 +172,12 @@ fn accumulate_part(
     Ok((losses, moved))
 }
 
-fn prepare(term: &Term<'_>, rows: &Rows, max_new_tokens: usize) -> Prepared {
+pub(crate) fn prepare(term: &Term<'_>, rows: &Rows, max_new_tokens: usize) -> Prepared {
     term.objective.prepare(term.mask, rows.logp_proximal.as_ref(), rows.logp_rollout.as_ref(), max_new_tokens)
 }
 
 /// A term's part of the loss in the rows `range` of its part, which are `here`.
-fn term_loss(
+pub(crate) fn term_loss(
     term: &Term<'_>,
     (here, range, want): (&Rows, Range<usize>, Want),
     prepared: &Prepared,

@@ -145,7 +145,7 @@ impl Plan {
             let plan = stage_plan(stage, work.prompts(), longest);
             let microbatch = (stage.training().tokens_per_microbatch as u64).min(plan.tokens_per_step).max(longest);
             memory.activations = memory.activations.max(footprint.activations(microbatch as usize, false) as u64);
-            if let Stage::Rl(_) = stage {
+            if !matches!(stage, Stage::Sft(_)) {
                 let together = plan.completions_per_step.min(footprint.sampled_together as u64);
                 memory.kv_cache = memory.kv_cache.max(together * longest * footprint.cache_per_token as u64);
             }
@@ -216,8 +216,7 @@ pub(crate) fn checkpoint_bytes(parameters: u64) -> u64 {
 
 fn memory_of_weights(recipe: &Recipe, footprint: &Footprint, trained: u64) -> MemoryPlan {
     // In the first stage of a run with an adapter the reference is the model without it.
-    let copied =
-        |(at, stage): (usize, &Stage)| stage.objective().needs_reference() && (at > 0 || recipe.adapter.is_none());
+    let copied = |(at, stage): (usize, &Stage)| stage.needs_reference() && (at > 0 || recipe.adapter.is_none());
     let reference = recipe.stages.iter().enumerate().any(copied);
     MemoryPlan {
         weights: footprint.weights as u64,
@@ -240,6 +239,7 @@ fn longest_sequence(stage: &Stage, prompts: &Prompts, tokenizer: &Tokenizer, con
         let row = match stage {
             Stage::Sft(sft) => example(tokenizer, &item, (sft.loss_on, sft.turns))?.tokens.len(),
             Stage::Rl(rl) => (prompt + rl.max_new_tokens).min(context),
+            Stage::Distill(distill) => (prompt + distill.max_new_tokens).min(context),
         };
         longest = longest.max(row as u64);
     }
@@ -251,6 +251,7 @@ fn stage_plan(stage: &Stage, prompts: &Prompts, longest: u64) -> StagePlan {
     let samples = match stage {
         Stage::Sft(_) => 1,
         Stage::Rl(rl) => rl.samples_per_prompt as u64,
+        Stage::Distill(distill) => distill.samples_per_prompt as u64,
     };
     let prompts_per_step = training.prompts_per_step as u64;
     let completions = prompts_per_step * samples;

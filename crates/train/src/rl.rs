@@ -16,12 +16,13 @@ use crate::bench::Bench;
 use crate::curriculum::{Measuring, Pool};
 use crate::draw::{Drawing, Step, sampling_of};
 use crate::health::{Limits, Vitals};
-use crate::learn::{Learned, Lesson, Part, learn, update_of};
+use crate::hint::{Blend, Hinting, Mixture};
+use crate::learn::{Learned, Lesson, learn, update_of};
 use crate::levels::Ladder;
 use crate::look::look;
 use crate::one_shot;
 use crate::prompts::{Prompts, Tasks};
-use crate::recipe::{LayerUpdate, RewardChoice, Rl, RoutingReplay};
+use crate::recipe::{Hint, LayerUpdate, RewardChoice, Rl, RoutingReplay};
 use crate::reference::Reference;
 use crate::rollouts::Sampled;
 use crate::rows::Rows;
@@ -41,6 +42,7 @@ pub(crate) struct RlWork<'r> {
     pool: Option<Pool<'r>>,
     ladder: Option<Ladder<'r>>,
     thermostat: Option<Thermostat<'r>>,
+    hinting: Option<Hinting<'r>>,
     rewards: Mix,
     reference: Option<Reference>,
     layer: Option<Layer<'r>>,
@@ -104,7 +106,8 @@ impl<'r> RlWork<'r> {
         let thermostat = rl.dynamic_temperature.as_ref();
         let thermostat = thermostat.map(|rule| Thermostat::new(rule, rl, prompts.share(), seed)).transpose()?;
         let layer = rl.second_layer.as_ref().map(|rule| Layer { rule, rl, seed });
-        Ok(Self { rl, prompts, chosen, pool, ladder, thermostat, rewards, reference: None, layer, seed })
+        let hinting = rl.hint.as_ref().map(|rule| Hinting::new(rule, rl, &prompts, seed));
+        Ok(Self { rl, prompts, chosen, pool, ladder, thermostat, hinting, rewards, reference: None, layer, seed })
     }
 
     fn temperature(&self, state: &RunState) -> f32 {
@@ -131,6 +134,7 @@ impl<'r> RlWork<'r> {
             pool: self.pool.as_ref(),
             rewards: &self.rewards,
             sampler: self.reference.as_ref().filter(|_| separate).and_then(Reference::engine),
+            hinting: self.hinting.as_ref(),
             seed: self.seed,
         };
         let step = drawing.fill(bench, state, temperature)?;
@@ -150,7 +154,7 @@ impl<'r> RlWork<'r> {
             && step.kept().all(|sampled| sampled.rollout.weights == bench.engine.version());
         let mut rows = Rows::of(step, self.rl.truncated, self.rl.routing_replay);
         let seen = look(bench, self.rl, &mut rows, exact)?;
-        if let Some(reference) = self.reference.as_ref().filter(|_| objective.needs_reference()) {
+        if let Some(reference) = self.reference.as_ref().filter(|_| self.measures(objective)) {
             reference.look_back(bench, &mut rows, self.rl.training.tokens_per_microbatch)?;
         }
         self.penalise(objective, step);
@@ -182,6 +186,11 @@ impl<'r> RlWork<'r> {
         rows.advantages = advantages.values;
         rows.returns = advantages.returns;
         Ok((rows, judged))
+    }
+
+    /// Whether the loss measures against the reference.
+    fn measures(&self, objective: &Objective) -> bool {
+        objective.needs_reference() || self.rl.hint.as_ref().is_some_and(Hint::needs_reference)
     }
 
     /// What is added to the reward of each sample for its length.
@@ -230,25 +239,24 @@ impl<'r> RlWork<'r> {
         let mut learning_rate = 0.0;
         for (update, share) in shares.iter().enumerate() {
             learning_rate = training.learning_rate_at(state.stage_step * updates + update as u64, total);
-            let rows: Vec<Rows> = taught.iter().zip(share).map(|(taught, share)| taught.rows.select(share)).collect();
-            state.tokens += rows.iter().map(|rows| rows.mask.values() as u64).sum::<u64>();
-            let objective = self.rl.objective.at(&state.method);
+            let blends = taught.iter().zip(share).map(|(taught, share)| self.blend(bench, state, (taught, share)));
+            let blends: Vec<Blend> = blends.collect::<Result<_>>()?;
+            state.tokens += blends.iter().map(Blend::tokens).sum::<u64>();
             let lesson = Lesson {
-                parts: taught
-                    .iter()
-                    .zip(&rows)
-                    .map(|(taught, rows)| Part::weighed(rows, &objective, taught.weight))
-                    .collect(),
+                parts: blends.iter().flat_map(Blend::parts).collect(),
                 tokens_per_microbatch: training.tokens_per_microbatch,
                 max_new_tokens: self.rl.max_new_tokens,
                 update: update_of(training, learning_rate),
             };
             if let Some(Learned { losses, update, routing_changed }) = learn(bench, &lesson, &progress)? {
-                merged[0].add(losses[0].finish());
+                let mut losses = losses.as_slice();
+                for (merged, blend) in merged.iter_mut().zip(&blends) {
+                    let (own, others) = losses.split_at(blend.terms());
+                    merged.add(blend.metrics(own));
+                    losses = others;
+                }
                 merged[0].add(vec![("grad_norm", update.grad_norm), ("weight_norm", update.weight_norm)]);
                 merged[0].add(routing_changed.map(|share| ("routing/changed", share)).into_iter().collect());
-                let others = merged[1..].iter_mut().zip(&losses[1..]);
-                others.for_each(|(merged, loss)| merged.add(loss.finish()));
                 state.method.updated();
             }
         }
@@ -258,6 +266,25 @@ impl<'r> RlWork<'r> {
         metrics.push(("learning_rate".into(), learning_rate));
         metrics.push(("num_tokens".into(), state.tokens as f64));
         Ok(metrics)
+    }
+
+    /// What an update minimises on its share of the rows.
+    fn blend(
+        &self,
+        bench: &Bench<'_, '_>,
+        state: &mut RunState,
+        (taught, share): (&Taught<'_>, &Vec<usize>),
+    ) -> Result<Blend> {
+        let objective = self.rl.objective.at(&state.method);
+        let rows = taught.rows.select(share);
+        let Some(hinting) = &self.hinting else {
+            return Ok(Mixture::plain(&objective, taught.weight).with(rows, &[], None));
+        };
+        let prompts: Vec<usize> = taught.step.kept().map(|sampled| sampled.rollout.prompt).collect();
+        let of_rows: Vec<usize> = share.iter().map(|&row| prompts[row]).collect();
+        let mixture = hinting.mixture(&objective, state);
+        let demonstrations = hinting.demonstrations(bench, state, (taught.step, &of_rows, self.rl.updates()))?;
+        Ok(mixture.with(rows, &of_rows, demonstrations))
     }
 
     /// Second answers to those of `first`, ready to be learned from.
@@ -375,6 +402,9 @@ impl Work for RlWork<'_> {
         if let Some(kl) = judged.kl.or(find(&metrics, "kl")).filter(|_| objective.kl.adaptive.is_some()) {
             metrics.push(("kl_coefficient".into(), objective.kl.coefficient));
             state.method.saw_kl(&self.rl.objective, kl, step.learned());
+        }
+        if let Some(hinting) = &self.hinting {
+            metrics.extend(hinting.observe(state, &step));
         }
         metrics.extend(drawn);
         let mut evaluate = false;

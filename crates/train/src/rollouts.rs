@@ -31,7 +31,7 @@ pub struct Sampled {
     pub rollout: Rollout,
     /// The prompt as data.
     pub prompt_text: PromptText,
-    /// What the model wrote, without special tokens.
+    /// What the model wrote, without special tokens; after the hint that it was given, where it was given one.
     pub completion: String,
     /// The reference answer.
     pub answer: Option<String>,
@@ -87,38 +87,78 @@ pub(crate) fn sample(
     items: &[Item],
     sampling: Sampling,
     rewards: &Mix,
+    key: (Key, usize),
+    phase: Phase,
+) -> Result<Vec<Vec<Sampled>>> {
+    sample_after((bench, engine), (items, &[]), sampling, rewards, key, phase)
+}
+
+/// What a request asks: an item, the first of its samples, and the tokens of its prompt without a hint.
+struct Asked {
+    item: usize,
+    sample: usize,
+    prompt: usize,
+}
+
+/// As [`sample`], with answers that go on from hints: of each item one for all its samples or one per sample, as token ids.
+pub(crate) fn sample_after(
+    (bench, engine): (&Bench<'_, '_>, &dyn Engine),
+    (items, hints): (&[Item], &[&[Vec<u32>]]),
+    sampling: Sampling,
+    rewards: &Mix,
     (key, first): (Key, usize),
     phase: Phase,
 ) -> Result<Vec<Vec<Sampled>>> {
-    let context = bench.engine.model().context;
-    let mut requests = Vec::with_capacity(items.len());
+    let (mut asked, mut requests) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for (at, item) in items.iter().enumerate() {
         let prompt = bench.tokenizer.encode_prompt(&item.prompt)?;
-        check_length(item, prompt.len(), context)?;
-        requests.push(SampleRequest {
-            max_new_tokens: sampling.max_new_tokens.min(context - prompt.len()),
-            prompt,
-            samples: sampling.samples,
-            choose: sampling.choose,
-            stop_tokens: end_tokens(bench),
-            key: key.at((first + at) as u64),
-            record: sampling.record,
-        });
+        check_length(item, prompt.len(), bench.engine.model().context)?;
+        let key = key.at((first + at) as u64);
+        let hints = hints.get(at).copied().unwrap_or(&[]);
+        let alike = hints.iter().all(|hint| *hint == hints[0]);
+        let shares: Vec<(&[u32], usize, Key)> = match hints.first() {
+            None => vec![(&[][..], sampling.samples, key)],
+            Some(hint) if alike => vec![(hint.as_slice(), sampling.samples, key)],
+            Some(_) => {
+                let key = key.at_name("hinted");
+                hints.iter().enumerate().map(|(n, hint)| (hint.as_slice(), 1, key.at(n as u64))).collect()
+            }
+        };
+        for (sample, (hint, samples, key)) in shares.into_iter().enumerate() {
+            asked.push(Asked { item: at, sample, prompt: prompt.len() });
+            requests.push(ask(bench, (&prompt, hint), Sampling { samples, ..sampling }, key));
+        }
     }
     let most: usize = requests.iter().map(|request| request.samples * request.max_new_tokens).sum();
     let progress = bench.ear.progress(phase, most as u64);
     let answers =
         bench.stopwatch.time(phase, || engine.sample(&requests, &|tokens| progress.advance(tokens as u64)))?;
-    let mut groups = Vec::with_capacity(items.len());
-    for (at, ((item, request), samples)) in items.iter().zip(&requests).zip(answers).enumerate() {
-        let mut group = Vec::with_capacity(samples.len());
+    let mut groups: Vec<Vec<Sampled>> = items.iter().map(|_| Vec::with_capacity(sampling.samples)).collect();
+    for ((asked, request), samples) in asked.iter().zip(&requests).zip(answers) {
         for (number, sample) in samples.into_iter().enumerate() {
-            group.push(unscored((bench, engine.version()), item, request, (first + at, number), sample));
+            let place = (first + asked.item, asked.sample + number);
+            let by = (bench, engine.version());
+            let sampled = unscored(by, &items[asked.item], (request, asked.prompt), place, sample);
+            groups[asked.item].push(sampled);
         }
-        groups.push(group);
     }
     bench.stopwatch.time(Phase::Reward, || score(&mut groups, rewards));
     Ok(groups)
+}
+
+/// A hint that leaves no room for an answer loses its tail.
+fn ask(bench: &Bench<'_, '_>, (prompt, hint): (&[u32], &[u32]), sampling: Sampling, key: Key) -> SampleRequest {
+    let context = bench.engine.model().context;
+    let hint = &hint[..hint.len().min(context - prompt.len() - 1)];
+    SampleRequest {
+        max_new_tokens: sampling.max_new_tokens.min(context - prompt.len() - hint.len()),
+        prompt: [prompt, hint].concat(),
+        samples: sampling.samples,
+        choose: sampling.choose,
+        stop_tokens: end_tokens(bench),
+        key,
+        record: sampling.record,
+    }
 }
 
 /// Tokens that end an answer.
@@ -133,17 +173,18 @@ pub(crate) fn end_tokens(bench: &Bench<'_, '_>) -> Vec<u32> {
 fn unscored(
     (bench, weights): (&Bench<'_, '_>, u64),
     item: &Item,
-    request: &SampleRequest,
+    (request, prompt_tokens): (&SampleRequest, usize),
     (prompt, number): (usize, usize),
     sample: lapidary_engine::Sample,
 ) -> Sampled {
-    let mut roles = vec![TokenRole::Prompt; request.prompt.len()];
+    let mut roles = vec![TokenRole::Prompt; prompt_tokens];
+    roles.resize(request.prompt.len(), TokenRole::Hint);
     roles.resize(request.prompt.len() + sample.tokens.len(), TokenRole::Policy);
     let mut logp = vec![0.0; request.prompt.len()];
     logp.extend(&sample.logp);
     Sampled {
         id: item.id.clone(),
-        completion: bench.tokenizer.decode(&sample.tokens),
+        completion: bench.tokenizer.decode(&[&request.prompt[prompt_tokens..], &sample.tokens].concat()),
         rollout: Rollout {
             prompt,
             sample: number,

@@ -12,6 +12,8 @@ pub(crate) struct Rows {
     pub(crate) tokens: TokenBatch,
     /// True at tokens that are trained; a row without any stays in the step's count of rows.
     pub(crate) mask: Ragged<bool>,
+    /// True at tokens of hints; `None` where there is none.
+    pub(crate) hint: Option<Ragged<bool>>,
     /// What the sampler said; absent for demonstrations.
     pub(crate) logp_rollout: Option<Ragged<f32>>,
     /// What the trainer says at the weights before the step's updates; absent where the first update itself finds out.
@@ -33,12 +35,15 @@ impl Rows {
     /// The samples that a step has kept, in their order. Those without a verdict have no trained token.
     pub(crate) fn of(step: &Step, truncated: Truncated, replay: RoutingReplay) -> Self {
         let mut rows = Rows::default();
-        let mut logp_rollout = Ragged::new();
+        let (mut logp_rollout, mut hint) = (Ragged::new(), Ragged::new());
         for sampled in step.kept() {
             let rollout = &sampled.rollout;
             let own: Vec<bool> = rollout.roles.iter().map(|role| *role == TokenRole::Policy).collect();
             let silent = sampled.verdict.value().is_none() || (truncated == Truncated::Mask && sampled.truncated());
-            rows.tokens.push(&rollout.tokens, &own, rollout.temperature);
+            let given: Vec<bool> = rollout.roles.iter().map(|role| *role == TokenRole::Hint).collect();
+            let scored: Vec<bool> = own.iter().zip(&given).map(|(own, given)| *own || *given).collect();
+            rows.tokens.push(&rollout.tokens, &scored, rollout.temperature);
+            hint.push(given);
             rows.mask.push(own.iter().map(|own| *own && !silent));
             logp_rollout.push(rollout.logp.iter().copied());
             rows.names.push(format!("{}#{}", sampled.id, rollout.sample));
@@ -51,6 +56,7 @@ impl Rows {
             RoutingReplay::Off => rows.routing_rollout = routings(&rollouts),
         }
         rows.logp_rollout = Some(logp_rollout);
+        rows.hint = some_true(hint);
         rows
     }
 
@@ -64,6 +70,7 @@ impl Rows {
         Self {
             tokens: self.tokens.select(rows),
             mask: self.mask.select(rows.iter().copied()),
+            hint: self.hint.as_ref().and_then(|hint| some_true(hint.select(rows.iter().copied()))),
             logp_rollout: of(&self.logp_rollout),
             logp_proximal: of(&self.logp_proximal),
             logp_reference: of(&self.logp_reference),
@@ -94,6 +101,11 @@ pub(crate) fn routing_moved(rows: &Rows, used: Option<&Ragged<u16>>, k: usize) -
         }
     }
     counts
+}
+
+/// The mask, unless it is empty everywhere.
+fn some_true(mask: Ragged<bool>) -> Option<Ragged<bool>> {
+    mask.flat().contains(&true).then_some(mask)
 }
 
 /// The ids that each token was drawn from; nothing where no rollout was cut.

@@ -1,8 +1,10 @@
 //! A stage is one kind of work, done step by step.
 
 use lapidary_core::{Problem, Result};
+use lapidary_engine::Engine;
 
 use crate::bench::Bench;
+use crate::distill::DistillWork;
 use crate::prompts::{Prompts, Tasks};
 use crate::recipe::Stage;
 use crate::reference::Reference;
@@ -41,12 +43,16 @@ pub(crate) trait Work {
 
     /// Gives what a KL term measures against.
     fn set_reference(&mut self, reference: Reference);
+
+    /// Gives the model that answers in place of the one at hand, where the stage names one.
+    fn set_teacher(&mut self, _: Box<dyn Engine>) {}
 }
 
 /// Gets a stage ready: its task and its rewards are built, so that what is wrong with them is said before the first step.
 pub(crate) fn prepare<'r>(stage: &'r Stage, tasks: &mut Tasks, seed: u64) -> Result<Box<dyn Work + 'r>> {
     Ok(match stage {
         Stage::Sft(sft) => Box::new(SftWork::new(sft, tasks, seed)?),
+        Stage::Distill(distill) => Box::new(DistillWork::new(distill, tasks, seed)?),
         Stage::Rl(rl) => Box::new(RlWork::new(rl, tasks, seed)?),
     })
 }

@@ -13,6 +13,7 @@ use crate::curriculum::CurriculumState;
 use crate::disk::{read_whole, write_whole};
 use crate::fault;
 use crate::health::HealthState;
+use crate::hint::HintState;
 use crate::levels::LevelState;
 use crate::one_shot::OneShotState;
 use crate::rollouts::Sampled;
@@ -76,6 +77,8 @@ pub struct RunState {
     pub temperature: TemperatureState,
     /// What the stage's method remembers: the coefficient of an adaptive KL, the updates of a critic's warm-up.
     pub method: MethodState,
+    /// What a stage with hints remembers.
+    pub hint: HintState,
     /// What the stage's early stop remembers.
     pub early_stop: EarlyStopState,
     /// What a one-shot stage chose and how its example came to be learned.
@@ -121,6 +124,7 @@ impl RunState {
             difficulty,
             temperature,
             method,
+            hint,
             early_stop,
             one_shot,
             health,
@@ -141,6 +145,7 @@ impl RunState {
         put(&mut map, "difficulty", difficulty)?;
         put(&mut map, "temperature", temperature)?;
         put(&mut map, "method", method)?;
+        put(&mut map, "hint", hint)?;
         put(&mut map, "early_stop", early_stop)?;
         put(&mut map, "one_shot", one_shot)?;
         put(&mut map, "health", health)?;
@@ -171,6 +176,7 @@ impl RunState {
             difficulty: take(&mut map, "difficulty")?,
             temperature: take(&mut map, "temperature")?,
             method: take(&mut map, "method")?,
+            hint: take(&mut map, "hint")?,
             early_stop: take(&mut map, "early_stop")?,
             one_shot: take(&mut map, "one_shot")?,
             health: take(&mut map, "health")?,
@@ -306,8 +312,9 @@ mod tests {
                 best: entropy / 3.0,
                 latest: entropy / 9.0,
             };
+            let hint = HintState { success: (stage > 1).then_some(entropy / 13.0) };
             let state = RunState {
-                method, early_stop, one_shot,
+                hint, method, early_stop, one_shot,
                 warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, difficulty, temperature, health,
                 evaluations,
                 metrics_bytes, reference,

@@ -9,6 +9,7 @@ use crate::{Choose, Family};
 use lapidary_core::Ragged;
 
 mod bf16;
+mod decay;
 mod experts;
 mod heads;
 mod lora;

@@ -372,7 +372,7 @@ fn a_remedy_is_a_recipe_that_goes_there_gradually() {
                 let settings = rl.objective.settings();
                 (rl.training.steps, rl.training.learning_rate, settings.clip_high, settings.entropy_coefficient)
             }
-            crate::recipe::Stage::Sft(_) => panic!("no sft"),
+            _ => panic!("rl only"),
         })
         .collect();
     // 50 of 60 steps are left, a quarter of them on the way; √(0.2·0.28) = 0.237.

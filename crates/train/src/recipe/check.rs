@@ -5,8 +5,10 @@ use std::path::Path;
 use lapidary_core::{Kind, Problem, Result};
 use serde::Deserialize;
 
+use super::distill::{DISTILL_ONLY, SAMPLING};
 use super::nearest::{listed, nearest};
 use super::raw::{RawEval, RawHealth, RawRecipe, RawStage};
+use super::raw_hint::HintPlace;
 use super::read::{Refusal, What};
 use super::settings::{self, Settings};
 use super::supervised::SUPERVISED_ONLY;
@@ -33,6 +35,7 @@ const RL_ONLY: &[&str] = &[
     "one_shot",
     "dynamic_temperature",
     "second_layer",
+    "hint",
     "health",
 ];
 
@@ -254,28 +257,35 @@ impl Checker<'_> {
             raw.kind.clone().ok_or_else(|| self.missing("kind").hint("write `kind = \"sft\"` or `kind = \"rl\"`"))?;
         match kind.as_str() {
             "sft" => {
-                if let Some(key) = self.given(RL_ONLY) {
+                if let Some(key) = self.given(RL_ONLY).or(self.given(DISTILL_ONLY)) {
                     return Err(self.misplaced(key));
                 }
                 Ok(Stage::Sft(Box::new(self.sft(raw, settings)?)))
             }
             "rl" => {
-                if let Some(key) = self.given(SUPERVISED_ONLY) {
-                    let place = self.tree.key_place(&self.path(key), "belongs to `kind = \"sft\"`");
+                if let Some(key) = self.given(SUPERVISED_ONLY).or(self.given(DISTILL_ONLY)) {
+                    let place = self.tree.key_place(&self.path(key), "belongs to another kind of stage");
                     return Err(Problem::new(Kind::Usage, "R007", format!("`{key}` does not apply to an rl stage"))
                         .at(place)
                         .why("an rl stage learns from its own samples, not from given text")
-                        .hint("remove it, or put it into an sft stage"));
+                        .hint("remove it, or put it into a stage of its kind"));
                 }
                 Ok(Stage::Rl(Box::new(self.rl(raw, settings)?)))
             }
+            "distill" => {
+                let foreign = RL_ONLY.iter().copied().filter(|key| !SAMPLING.contains(key)).collect::<Vec<_>>();
+                match self.given(&foreign).or(self.given(SUPERVISED_ONLY)) {
+                    Some(key) => Err(self.not_of_distill(key)),
+                    None => Ok(Stage::Distill(Box::new(self.distill(raw, settings)?))),
+                }
+            }
             other => {
-                let kinds = ["sft", "rl"];
+                let kinds = ["sft", "rl", "distill"];
                 let label = nearest(other, kinds)
                     .map_or("not a kind of stage".into(), |name| format!("did you mean `{name}`?"));
                 Err(self
                     .wrong_value("R008", "kind", format!("there is no kind of stage `{other}`"), label)
-                    .hint("kinds are `sft` (learn demonstrations) and `rl` (learn from rewards)"))
+                    .hint("kinds are `sft` (learn demonstrations), `rl` (learn from rewards) and `distill` (learn answers that pass)"))
             }
         }
     }
@@ -348,8 +358,18 @@ impl Checker<'_> {
         let max_new_tokens = self.count("max_new_tokens", raw.max_new_tokens, 256, 1)? as usize;
         let warm = |t: f64| t > 0.0 && t <= 100.0;
         let temperature = self.number("temperature", raw.temperature, 1.0, warm, "above 0 and at most 100")? as f32;
+        let training = self.training(&raw, 1e-6)?;
+        let place = HintPlace {
+            training: &training,
+            samples,
+            kl_coefficient: objective.kl.coefficient,
+            dynamic_sampling: dynamic_sampling.as_ref(),
+        };
+        let hint = self.hint(raw.hint.clone(), &place)?;
+        self.one_way(&raw)?;
         Ok(Rl {
-            training: self.training(&raw, 1e-6)?,
+            hint,
+            training,
             task,
             method: method.name.to_string(),
             objective,
@@ -426,7 +446,7 @@ impl Checker<'_> {
     fn eval(&self, raw: RawEval, stages: &[Stage]) -> Result<Eval> {
         let rl = stages.iter().rev().find_map(|stage| match stage {
             Stage::Rl(rl) => Some(rl),
-            Stage::Sft(_) => None,
+            _ => None,
         });
         let task = match raw.task {
             Some(task) => self.task(Some(task))?,

@@ -10,11 +10,14 @@
 mod adapter;
 mod check;
 mod difficulty;
+mod distill;
 mod exploration;
+mod hint;
 mod names;
 mod nearest;
 mod one_shot;
 mod raw;
+mod raw_hint;
 mod read;
 mod schema;
 mod second_layer;
@@ -34,8 +37,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use difficulty::Difficulty;
+pub use distill::{AnswerFilter, Distill};
 pub use exploration::{
     Curriculum, Drop, DynamicSampling, DynamicTemperature, OnExhausted, RoutingReplay, Surplus, Switch,
+};
+pub use hint::{
+    AlphaSchedule, Article, Hint, HintLength, HintObjective, HintScope, HintUnit, HintVariant, Regulariser, SftTarget,
 };
 pub use one_shot::{Choice, GroupScope, ItemName, OneShot, Saturated};
 pub use schema::json_schema;
@@ -72,6 +79,8 @@ pub enum Stage {
     Sft(Box<Sft>),
     /// Sample, score, learn by a method.
     Rl(Box<Rl>),
+    /// Sample, keep what passes, learn it as demonstrations.
+    Distill(Box<Distill>),
 }
 
 /// Supervised fine-tuning: minimise −log p of the completion's tokens.
@@ -138,6 +147,8 @@ pub struct Rl {
     pub dynamic_temperature: Option<DynamicTemperature>,
     /// Answers that are shown to the model again.
     pub second_layer: Option<SecondLayer>,
+    /// Answers that go on from a part of the demonstration.
+    pub hint: Option<Hint>,
     /// When the run is called unhealthy.
     pub health: Health,
 }
@@ -353,19 +364,21 @@ impl Rl {
 }
 
 impl Stage {
-    /// `sft` or `rl`.
+    /// `sft`, `rl` or `distill`.
     pub fn kind(&self) -> &'static str {
         match self {
             Stage::Sft(_) => "sft",
             Stage::Rl(_) => "rl",
+            Stage::Distill(_) => "distill",
         }
     }
 
-    /// `sft`, or the method of an rl stage.
+    /// `sft`, `distill`, or the method of an rl stage.
     pub fn name(&self) -> &str {
         match self {
             Stage::Sft(_) => "sft",
             Stage::Rl(rl) => &rl.method,
+            Stage::Distill(_) => "distill",
         }
     }
 
@@ -374,19 +387,24 @@ impl Stage {
         match self {
             Stage::Sft(sft) => &sft.objective,
             Stage::Rl(rl) => &rl.objective,
+            Stage::Distill(distill) => &distill.objective,
         }
     }
 
     /// Whether the model as it was when the stage began must stay at hand.
     pub fn needs_reference(&self) -> bool {
-        self.objective().needs_reference() || self.samples_frozen()
+        let hint = match self {
+            Stage::Rl(rl) => rl.hint.as_ref().is_some_and(Hint::needs_reference),
+            _ => false,
+        };
+        hint || self.objective().needs_reference() || self.samples_frozen()
     }
 
     /// Whether that model samples.
     pub fn samples_frozen(&self) -> bool {
         let layer = match self {
             Stage::Rl(rl) => rl.second_layer.as_ref(),
-            Stage::Sft(_) => None,
+            _ => None,
         };
         layer.is_some_and(|layer| layer.policies == Policies::Separate)
     }
@@ -396,6 +414,7 @@ impl Stage {
         match self {
             Stage::Sft(sft) => &sft.task,
             Stage::Rl(rl) => &rl.task,
+            Stage::Distill(distill) => &distill.task,
         }
     }
 
@@ -404,6 +423,7 @@ impl Stage {
         match self {
             Stage::Sft(sft) => &sft.training,
             Stage::Rl(rl) => &rl.training,
+            Stage::Distill(distill) => &distill.training,
         }
     }
 
@@ -411,6 +431,7 @@ impl Stage {
         match self {
             Stage::Sft(sft) => &mut sft.training,
             Stage::Rl(rl) => &mut rl.training,
+            Stage::Distill(distill) => &mut distill.training,
         }
     }
 
@@ -418,6 +439,7 @@ impl Stage {
     pub fn optimizer_steps(&self) -> u64 {
         match self {
             Stage::Sft(sft) => sft.training.steps,
+            Stage::Distill(distill) => distill.training.steps,
             Stage::Rl(rl) => rl.training.steps * rl.updates() as u64,
         }
     }

@@ -9,8 +9,10 @@ use serde_json::{Map, Value};
 
 use super::adapter::RawAdapter;
 use super::difficulty::RawDifficulty;
+use super::distill::RawFilter;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
 use super::one_shot::RawOneShot;
+use super::raw_hint::RawHint;
 use super::schema;
 use super::second_layer::{RawEvalTurn, RawSecondLayer, RawSecondTurns};
 use super::supervised::RawEarlyStop;
@@ -46,11 +48,13 @@ pub(super) struct RawRecipe {
     pub checkpoint: Option<RawCheckpoint>,
 }
 
-/// One kind of work on the model. Keys marked (rl) belong to `kind = "rl"` only, keys marked (sft) to `kind = "sft"`.
+/// One kind of work on the model. Keys marked (rl) belong to `kind = "rl"` only, those of them
+/// that say how answers are sampled and scored to `kind = "distill"` too; keys marked (sft) and (distill) to those kinds.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStage {
-    /// `sft`: learn the demonstrations of the task. `rl`: sample, score with the reward, learn by the method.
+    /// `sft`: learn the demonstrations of the task. `rl`: sample, score with the reward, learn by the method. `distill`: sample, keep the
+    /// answers that pass, learn them as demonstrations.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::kind")]
     pub kind: Option<String>,
@@ -182,6 +186,15 @@ pub(super) struct RawStage {
     /// (rl) Answers are shown to the model again, and it learns to correct them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second_layer: Option<RawSecondLayer>,
+    /// (distill) Who answers: the directory of a model with the same tokenizer. Default: the model at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
+    /// (distill) Which answers are learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<RawFilter>,
+    /// (rl) Answers that go on from a part of the demonstration: UFT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<RawHint>,
     /// (rl) When the run is called unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<RawHealth>,

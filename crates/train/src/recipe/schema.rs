@@ -35,7 +35,7 @@ pub(super) fn stages(generator: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn kind(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "enum": ["sft", "rl"] })
+    json_schema!({ "enum": ["sft", "rl", "distill"] })
 }
 
 pub(super) fn method(_: &mut SchemaGenerator) -> Schema {

@@ -391,7 +391,7 @@ impl Checker<'_> {
     pub(super) fn eval_turn(&self, raw: Option<RawEvalTurn>, stages: &[Stage]) -> Result<Option<EvalTurn>> {
         let layer = stages.iter().rev().find_map(|stage| match stage {
             Stage::Rl(rl) => rl.second_layer.as_ref(),
-            Stage::Sft(_) => None,
+            _ => None,
         });
         if raw.is_none() && layer.is_none() {
             return Ok(None);

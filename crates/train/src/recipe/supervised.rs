@@ -120,9 +120,11 @@ impl Checker<'_> {
 }
 
 impl Sft {
-    /// The keys that only an sft stage has.
+    /// The keys that only an sft stage has, where they are not as usual: a run is read by people, and sixty keys are what they can hold.
     pub(super) fn entries(&self) -> Vec<(&'static str, Value)> {
-        vec![("loss_on", json!(self.loss_on)), ("turns", json!(self.turns))]
+        let loss_on = (self.loss_on != LossOn::default()).then(|| ("loss_on", json!(self.loss_on)));
+        let turns = (self.turns != Turns::default()).then(|| ("turns", json!(self.turns)));
+        loss_on.into_iter().chain(turns).collect()
     }
 }
 

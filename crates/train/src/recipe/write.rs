@@ -82,6 +82,13 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
                     sections.push(Section::new("[stage.early_stop]", format!("{path}.early_stop"), rule.entries()));
                 }
             }
+            Stage::Distill(distill) => {
+                entries.extend(distill.entries(reward));
+                training(&mut entries, &distill.training);
+                sections.push(Section::new("[[stage]]", path.clone(), entries));
+                sections.push(Section::objective("sft", &path, &distill.objective));
+                sections.push(Section::new("[stage.filter]", format!("{path}.filter"), distill.filter.entries()));
+            }
             Stage::Rl(rl) => {
                 rl_entries(&mut entries, rl);
                 training(&mut entries, &rl.training);
@@ -142,6 +149,7 @@ fn exploration(sections: &mut Vec<Section>, path: &str, rl: &Rl) {
         ("one_shot", rl.one_shot.as_ref().map(OneShot::entries)),
         ("dynamic_temperature", rl.dynamic_temperature.as_ref().map(DynamicTemperature::entries)),
         ("second_layer", rl.second_layer.as_ref().map(SecondLayer::entries)),
+        ("hint", rl.hint.as_ref().map(|hint| hint.entries(rl.samples_per_prompt))),
     ];
     for (name, entries) in tables {
         if let Some(entries) = entries {

@@ -7,6 +7,7 @@
 mod best;
 mod conclude;
 mod resume;
+mod teacher;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -219,6 +220,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.state.method = Default::default();
         self.state.early_stop = Default::default();
         self.state.one_shot = Default::default();
+        self.state.hint = Default::default();
         self.state.reference = None;
         if self.needs_reference() && !self.starts_without_adapter() {
             let path = self.directory.reference(self.state.stage);
@@ -245,6 +247,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
 
     /// Opens the reference that the state names.
     fn resume_reference(&mut self) -> Result<()> {
+        self.open_teacher()?;
         if self.needs_reference() && self.starts_without_adapter() {
             self.works[self.state.stage].set_reference(Reference::WithoutAdapter);
             return Ok(());

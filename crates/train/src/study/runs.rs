@@ -73,7 +73,8 @@ pub(super) fn arm_recipe(
             .fold(text.clone(), |text, name| text.replace(&format!("{{run.{name}}}"), &place(name).to_string_lossy()))
     };
     set.extend(arm.set.iter().map(filled));
-    Recipe::load_text(&path, &study.recipe, &set).map_err(|problem| problem.context(format!("arm `{}`", arm.name)))
+    let recipe = arm.recipe.as_ref().unwrap_or(&study.recipe);
+    Recipe::load_text(&path, recipe, &set).map_err(|problem| problem.context(format!("arm `{}`", arm.name)))
 }
 
 /// Runs what is not done yet and gives what all arms left, by seed and then by arm.

@@ -1,6 +1,8 @@
 //! Runs with the toy engine: a whole run takes milliseconds.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod tabular;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
