@@ -54,8 +54,13 @@ impl Normaliser {
 
     /// The weight in the step's loss of each trained token of a row that has `length` of them, at least one.
     pub(crate) fn token_weight(&self, length: usize) -> f64 {
+        self.token_weight_of(self.aggregate, length)
+    }
+
+    /// The same under another aggregate of the same step.
+    pub(crate) fn token_weight_of(&self, aggregate: Aggregate, length: usize) -> f64 {
         assert!(length > 0 && self.tokens > 0.0, "the row belongs to the step the normaliser was made for");
-        match self.aggregate {
+        match aggregate {
             Aggregate::TokenMean => 1.0 / self.tokens,
             Aggregate::SeqMeanTokenMean => 1.0 / (self.sequences * length as f64),
             Aggregate::SeqMeanTokenSum => 1.0 / self.sequences,

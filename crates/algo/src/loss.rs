@@ -140,7 +140,7 @@ impl Objective {
     /// `Σ_t weight · (p·ρ·surrogate + β·k − γ·H + c·value loss)` of one row, with the weight of [`crate::Aggregate`] and
     /// the correction `ρ`.
     ///
-    /// All terms share mask and normaliser. `weights` of 0 reject; see [`Denominator`].
+    /// All terms share the mask, and the normaliser but for an entropy bonus with a mean of its own. `weights` of 0 reject; see [`Denominator`].
     pub(crate) fn row(&self, row: &Row, normaliser: &Normaliser) -> RowOutput {
         let mut sums = RowSums { tokens: row.logp.len() as f64, ..RowSums::default() };
         if let Some(rollout) = &row.rollout {
@@ -175,12 +175,14 @@ impl Objective {
         if let Some(reference) = &row.reference {
             self.kl_term(row, reference, on * weight, &mut by_logp, &mut sums);
         }
+        let entropy_weight = self.entropy_coefficient
+            * normaliser.token_weight_of(self.entropy_aggregate.unwrap_or(self.aggregate), length);
         if let Some(entropy) = &row.entropy {
             sums.entropy = entropy.iter().sum();
-            sums.loss -= on * weight * self.entropy_coefficient * sums.entropy;
+            sums.loss -= on * entropy_weight * sums.entropy;
         }
         let by_value = self.value_term(row, weight, &mut sums);
-        RowOutput { by_logp, by_entropy: vec![-on * weight * self.entropy_coefficient; length], by_value, sums }
+        RowOutput { by_logp, by_entropy: vec![-on * entropy_weight; length], by_value, sums }
     }
 
     /// The surrogate: its derivative by each log-probability.

@@ -38,6 +38,8 @@ pub struct Objective {
     pub policy_coefficient: f64,
     /// Weight of the entropy bonus: `−coefficient · entropy` is added to the loss of every trained token.
     pub entropy_coefficient: f64,
+    /// The mean that the entropy bonus is taken over; `None` is that of the loss.
+    pub entropy_aggregate: Option<Aggregate>,
     /// What is done where sampler and trainer disagree, and about answers that have grown stale.
     pub off_policy: OffPolicy,
     /// How the value head is trained; with [`Advantage::Gae`], and with nothing else.

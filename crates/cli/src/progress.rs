@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use lapidary_train::plan::{Plan, StagePlan};
+use lapidary_train::switch::{Mode, Transition};
 use lapidary_train::watch::{At, Metrics};
 use lapidary_train::{Notice, Phase, Watch, human_bytes};
 
@@ -131,6 +132,7 @@ impl Watch for Progress {
                     evaluation.step
                 ));
             }
+            Notice::Switch(transition) => self.say(switch(transition)),
             Notice::Warning(warning) => self.say(theme::warning(format!(
                 "warning: {}\n  cause: {}\n  turn: {}",
                 warning.seen, warning.cause, warning.knob
@@ -140,6 +142,24 @@ impl Watch for Progress {
                 self.say(format!("saved {} ({}, {seconds:.1} s)", theme::path(path.display()), human_bytes(*bytes)))
             }
         }
+    }
+}
+
+/// `step 40: demonstrations, because of plateau, gap (32 wait)`.
+fn switch(transition: &Transition) -> String {
+    let because = transition.reasons.join(", ");
+    let of = |name: &str| transition.metrics.iter().find(|(known, _)| known == name).map_or(0.0, |(_, value)| *value);
+    match transition.to {
+        Mode::Sft => {
+            format!("step {}: demonstrations, because of {because} ({} wait)", transition.step, transition.buffer)
+        }
+        Mode::Rl => format!(
+            "step {}: back to rewards after {} demonstrations, loss {:.3} ({} wait)",
+            transition.step,
+            of("sft/demonstrations"),
+            of("sft/loss"),
+            transition.buffer
+        ),
     }
 }
 

@@ -97,6 +97,54 @@ every = 2
 keep = 2
 "#;
 
+/// Rewards and demonstrations by turns, with all detectors: the buffer, the machine and what the detectors saw are state. The model
+/// knows nothing, so every question fails; the buffer is full after the second step.
+const INTERLEAVED: &str = r#"
+seed = 11
+model = "tiny"
+
+[[stage]]
+kind = "rl"
+method = "relift"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+reward = ["answer"]
+steps = 12
+prompts_per_step = 4
+samples_per_prompt = 2
+max_new_tokens = 6
+learning_rate = 0.001
+
+[stage.interleave]
+demonstrations = 6
+minibatch = 3
+max_updates = 2
+learning_rate = 0.002
+cap = 20
+policy = "any"
+full_buffer = true
+cooldown_steps = 3
+
+[stage.interleave.plateau]
+patience = 2
+
+[stage.interleave.gap]
+key = "num_digits"
+window = 8
+
+[stage.interleave.shift]
+window = 6
+max_k3 = 0.001
+demonstrations = 4
+
+[eval]
+prompts = 8
+every = 2
+
+[checkpoint]
+every = 2
+keep = 2
+"#;
+
 const KILLS: u64 = 40;
 /// A run is killed at most so often before it may end; a run that is killed for ever proves nothing.
 const KILLS_PER_RUN: u64 = 5;
@@ -163,7 +211,7 @@ fn reference(recipe: &str, threads: &str) -> (BTreeMap<String, Vec<u8>>, Duratio
 
 #[test]
 fn killed_at_random_times() {
-    let recipes = [RECIPE, EXPLORING];
+    let recipes = [RECIPE, EXPLORING, INTERLEAVED];
     let expected = recipes.map(|recipe| reference(recipe, "2"));
     let wanted = std::env::var("LAPIDARY_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
     let root = Key::new(7, Purpose::Bootstrap);
@@ -209,6 +257,22 @@ fn aborted_at_every_fault_point() {
     println!("{aborts} aborts at {} points, 0 differences", fault::POINTS.len());
 }
 
+/// Between the decision to learn demonstrations and the update, and between the two updates of the phase: the third and the fourth
+/// optimiser step of the run, both of its second step.
+#[test]
+fn aborted_between_a_switch_and_its_updates() {
+    let (expected, _) = reference(INTERLEAVED, "1");
+    for nth in [3, 4] {
+        let place = Place::new(INTERLEAVED);
+        assert!(!place.start("1", Some(&format!("optimizer.step:{nth}:abort"))).wait().unwrap().success());
+        let rows = std::fs::read_to_string(place.0.path().join("run/metrics.jsonl")).unwrap();
+        let steps = rows.lines().filter(|row| row.contains("\"switch/fired\"")).count();
+        assert_eq!(steps, 1, "it ended within the second step");
+        place.finish("1");
+        assert_eq!(differences(&expected, &place.result()), Vec::<String>::new(), "{nth}");
+    }
+}
+
 /// The control: the same comparison fails where a piece of the state is left out.
 #[test]
 fn a_forgotten_piece_of_state_is_noticed() {
@@ -218,14 +282,21 @@ fn a_forgotten_piece_of_state_is_noticed() {
         (EXPLORING, "curriculum"),
         (EXPLORING, "temperature"),
         (EXPLORING, "method"),
+        (INTERLEAVED, "interleave.buffer"),
+        (INTERLEAVED, "interleave.machine"),
+        (INTERLEAVED, "interleave.plateau"),
+        (INTERLEAVED, "interleave.gap"),
+        (INTERLEAVED, "interleave.shift"),
     ];
-    let expected = [RECIPE, EXPLORING].map(|recipe| reference(recipe, "1").0);
+    let recipes = [RECIPE, EXPLORING, INTERLEAVED];
+    let expected = recipes.map(|recipe| reference(recipe, "1").0);
     for (recipe, field) in fields {
         let place = Place::new(recipe);
         let status = place.start("1", Some(&format!("omit:{field},checkpoint.prune:3:abort"))).wait().unwrap();
         assert!(!status.success());
         let finished = place.start("1", None).wait_with_output().unwrap().status.success();
-        let expected = &expected[usize::from(recipe == EXPLORING)];
+        let which = recipes.iter().position(|known| *known == recipe).unwrap();
+        let expected = &expected[which];
         let same = finished && differences(expected, &place.result()).is_empty();
         assert!(!same, "nobody noticed that `{field}` was forgotten");
     }

@@ -38,6 +38,8 @@ const REASONS: [&str; 6] = ["all_right", "all_wrong", "no_verdict", "single", "t
 pub(crate) struct Step {
     /// All that was sampled, by prompt; the first `held` were sampled in the step before.
     pub(crate) groups: Vec<Vec<Sampled>>,
+    /// The items of those that were sampled now.
+    items: Vec<Item>,
     /// The groups to learn from, ascending.
     pub(crate) kept: Vec<usize>,
     /// False where dynamic sampling found too little: a length penalty alone is nothing to learn.
@@ -76,6 +78,11 @@ impl Step {
     /// The hints of what was sampled now; nothing in a stage without.
     pub(crate) fn given(&self) -> &[Given] {
         &self.given
+    }
+
+    /// What was asked now, each with its answers.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = (&Item, &[Sampled])> {
+        self.items.iter().zip(self.groups[self.held..].iter().map(Vec::as_slice))
     }
 
     /// The samples to learn from.
@@ -194,6 +201,7 @@ impl Drawing<'_, '_> {
                     Some(reason) => *step.dropped.entry(reason).or_default() += 1,
                 }
             }
+            step.items.extend(items);
             step.rounds += 1;
         }
         self.settle(state, rule, step)
@@ -256,6 +264,12 @@ impl Drawing<'_, '_> {
         }
         Ok(step)
     }
+}
+
+/// Right answers among those with a verdict.
+pub(crate) fn right_of(group: &[Sampled], right_from: f64) -> (u64, u64) {
+    let rewards = group.iter().filter_map(|sampled| sampled.verdict.value());
+    rewards.fold((0, 0), |(right, judged), reward| (right + u64::from(f64::from(reward) >= right_from), judged + 1))
 }
 
 /// A step that begins with the groups that the last one had no place for.

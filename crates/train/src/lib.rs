@@ -8,6 +8,7 @@
 
 mod bench;
 pub mod checkpoint;
+mod classes;
 pub mod curriculum;
 pub mod diagnose;
 mod disk;
@@ -18,6 +19,7 @@ pub mod explain;
 pub mod fault;
 pub mod health;
 pub mod hint;
+pub mod interleave;
 mod journal;
 mod learn;
 pub mod levels;
@@ -43,6 +45,7 @@ mod stage;
 pub mod state;
 pub mod study;
 mod summary;
+pub mod switch;
 pub mod temperature;
 pub mod trend;
 pub mod watch;

@@ -164,7 +164,7 @@ impl Plan {
             evaluation_prompts: evaluation_prompts as u64,
             evaluations: if evaluation_prompts == 0 { 0 } else { evaluations },
             memory,
-            checkpoint_bytes: checkpoint_bytes(trained),
+            checkpoint_bytes: checkpoint_bytes(trained, optimizers(recipe)),
             checkpoints_kept: recipe.checkpoint.keep as u64,
             threads,
         })
@@ -207,11 +207,11 @@ impl Plan {
     }
 }
 
-/// Weights, two moments, tokenizer and state.
-pub(crate) fn checkpoint_bytes(parameters: u64) -> u64 {
+/// Weights, two moments per optimiser, tokenizer and state.
+fn checkpoint_bytes(parameters: u64, optimizers: u64) -> u64 {
     /// Tokenizers of the supported families are below this.
     const TOKENIZER_AND_STATE: u64 = 8 << 20;
-    3 * F32 * parameters + TOKENIZER_AND_STATE
+    (1 + 2 * optimizers) * F32 * parameters + TOKENIZER_AND_STATE
 }
 
 fn memory_of_weights(recipe: &Recipe, footprint: &Footprint, trained: u64) -> MemoryPlan {
@@ -221,10 +221,16 @@ fn memory_of_weights(recipe: &Recipe, footprint: &Footprint, trained: u64) -> Me
     MemoryPlan {
         weights: footprint.weights as u64,
         gradients: F32 * trained,
-        moments: 2 * F32 * trained,
+        moments: 2 * F32 * trained * optimizers(recipe),
         reference: if reference { footprint.weights as u64 } else { 0 },
         ..MemoryPlan::default()
     }
+}
+
+/// How many optimisers a stage has at most, each with moments of its own.
+fn optimizers(recipe: &Recipe) -> u64 {
+    let two = |stage: &Stage| matches!(stage, Stage::Rl(rl) if rl.interleave.is_some());
+    if recipe.stages.iter().any(two) { 2 } else { 1 }
 }
 
 /// The longest row of the first items: prompt and demonstration, or prompt and the longest answer.
@@ -238,7 +244,10 @@ fn longest_sequence(stage: &Stage, prompts: &Prompts, tokenizer: &Tokenizer, con
         check_length(&item, prompt, context)?;
         let row = match stage {
             Stage::Sft(sft) => example(tokenizer, &item, (sft.loss_on, sft.turns))?.tokens.len(),
-            Stage::Rl(rl) => (prompt + rl.max_new_tokens).min(context),
+            Stage::Rl(rl) => {
+                let learned = rl.interleave.as_ref().map_or(0, |rule| rule.max_demonstration_tokens);
+                (prompt + rl.max_new_tokens.max(learned)).min(context)
+            }
             Stage::Distill(distill) => (prompt + distill.max_new_tokens).min(context),
         };
         longest = longest.max(row as u64);

@@ -17,7 +17,8 @@ use crate::curriculum::{Measuring, Pool};
 use crate::draw::{Drawing, Step, sampling_of};
 use crate::health::{Limits, Vitals};
 use crate::hint::{Blend, Hinting, Mixture};
-use crate::learn::{Learned, Lesson, learn, update_of};
+use crate::interleave::{After, Interleaver};
+use crate::learn::{Learned, Lesson, Part, learn, update_of};
 use crate::levels::Ladder;
 use crate::look::look;
 use crate::one_shot;
@@ -43,6 +44,7 @@ pub(crate) struct RlWork<'r> {
     ladder: Option<Ladder<'r>>,
     thermostat: Option<Thermostat<'r>>,
     hinting: Option<Hinting<'r>>,
+    interleaver: Option<Interleaver<'r>>,
     rewards: Mix,
     reference: Option<Reference>,
     layer: Option<Layer<'r>>,
@@ -107,7 +109,8 @@ impl<'r> RlWork<'r> {
         let thermostat = thermostat.map(|rule| Thermostat::new(rule, rl, prompts.share(), seed)).transpose()?;
         let layer = rl.second_layer.as_ref().map(|rule| Layer { rule, rl, seed });
         let hinting = rl.hint.as_ref().map(|rule| Hinting::new(rule, rl, &prompts, seed));
-        Ok(Self { rl, prompts, chosen, pool, ladder, thermostat, hinting, rewards, reference: None, layer, seed })
+        let interleaver = rl.interleave.as_ref().map(|rule| Interleaver::new(rule, rl, prompts.share(), seed));
+        Ok(Self { rl, prompts, chosen, pool, ladder, thermostat, hinting, interleaver, rewards, reference: None, layer, seed })
     }
 
     fn temperature(&self, state: &RunState) -> f32 {
@@ -350,6 +353,22 @@ impl<'r> RlWork<'r> {
         Ok(metrics)
     }
 
+    /// What a stage with demonstrations makes of a step; adds its numbers to those of the step.
+    fn interleave(
+        &self,
+        bench: &mut Bench<'_, '_>,
+        state: &mut RunState,
+        (step, metrics): (&Step, &mut Metrics),
+    ) -> Result<After> {
+        let Some(interleaver) = &self.interleaver else { return Ok(After::default()) };
+        let mut after = interleaver.after(bench, state, (step, &*metrics))?;
+        if let Some((_, tokens)) = metrics.iter_mut().find(|(name, _)| name == "num_tokens") {
+            *tokens = state.tokens as f64; // demonstrations are learned from as well
+        }
+        metrics.append(&mut after.metrics);
+        Ok(after)
+    }
+
     fn limits(&self) -> Limits {
         let health = &self.rl.health;
         Limits {
@@ -389,12 +408,16 @@ impl Work for RlWork<'_> {
         if let Some(chosen) = &self.chosen {
             state.one_shot.hold(chosen)?;
         }
+        if let Some(interleaver) = &self.interleaver {
+            interleaver.before(bench, state)?;
+        }
         let (mut step, drawn) = self.draw(bench, state)?;
         let stopwatch = bench.stopwatch;
         let objective = self.rl.objective.at(&state.method);
         let (rows, judged) = stopwatch.time(Phase::Learn, || self.judge(bench, &objective, &mut step))?;
         let mut metrics = judged.metrics;
         metrics.extend(summary::lengths(&step));
+        metrics.extend(summary::solved(&step, self.rl));
         metrics.push(("sampling/staleness".into(), step.staleness(bench.engine.version())));
         let before = state.tokens;
         let (learned, second) = self.teach(bench, state, (&step, &rows))?;
@@ -414,11 +437,13 @@ impl Work for RlWork<'_> {
             evaluate = saturated;
         }
         metrics.extend(self.look_ahead(bench, state, &step)?);
-        let warnings =
+        let after = self.interleave(bench, state, (&step, &mut metrics))?;
+        let mut warnings =
             state.health.observe(state.step + 1, &self.limits(), &self.vitals(&metrics, &step, judged.reward));
         let stop =
             state.health.check_rewards(&self.limits(), &summary::failures(&step), |label| last_words(&step, label));
         let second = second.into_iter().flat_map(|second| second.groups).flatten();
+        warnings.extend(after.warnings);
         let sampled: usize = step.fresh().map(Sampled::length).sum();
         let mut samples: Vec<Sampled> = step.groups.into_iter().flatten().collect();
         let first = samples.len();
@@ -429,8 +454,8 @@ impl Work for RlWork<'_> {
             // Only measured: not worth its place in the files of rollouts.
             samples.iter_mut().for_each(|sampled| sampled.rollout.routing = None);
         }
-        let stop = stop.err();
-        Ok(StepReport { metrics, samples, warnings, tokens, stop, evaluate, ..StepReport::default() })
+        let (transitions, stop) = (after.transitions, stop.err());
+        Ok(StepReport { metrics, samples, warnings, transitions, tokens, stop, evaluate, ..StepReport::default() })
     }
 
     fn prompts(&self) -> &Prompts {

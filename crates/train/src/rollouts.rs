@@ -54,6 +54,11 @@ impl Sampled {
         self.rollout.roles.iter().filter(|role| **role == TokenRole::Policy).count()
     }
 
+    /// Tokens of its prompt.
+    pub fn prompt_tokens(&self) -> usize {
+        self.rollout.roles.iter().take_while(|role| **role == TokenRole::Prompt).count()
+    }
+
     /// Whether it ran into the limit of new tokens.
     pub fn truncated(&self) -> bool {
         self.rollout.stop == StopReason::Length

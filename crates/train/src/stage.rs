@@ -12,6 +12,7 @@ use crate::rl::RlWork;
 use crate::rollouts::Sampled;
 use crate::sft::SftWork;
 use crate::state::RunState;
+use crate::switch::Transition;
 use crate::watch::{Metrics, Warning};
 
 /// What a step gives back. Everything in `metrics` and `samples` is the same for the same run.
@@ -21,6 +22,8 @@ pub(crate) struct StepReport {
     /// Every sample of an rl step.
     pub(crate) samples: Vec<Sampled>,
     pub(crate) warnings: Vec<Warning>,
+    /// Moves between rewards and demonstrations.
+    pub(crate) transitions: Vec<Transition>,
     /// Tokens sampled and tokens learned from.
     pub(crate) tokens: u64,
     /// The weights at hand are the best so far and are to be kept.

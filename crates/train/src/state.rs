@@ -14,6 +14,7 @@ use crate::disk::{read_whole, write_whole};
 use crate::fault;
 use crate::health::HealthState;
 use crate::hint::HintState;
+use crate::interleave::InterleaveState;
 use crate::levels::LevelState;
 use crate::one_shot::OneShotState;
 use crate::rollouts::Sampled;
@@ -83,6 +84,8 @@ pub struct RunState {
     pub early_stop: EarlyStopState,
     /// What a one-shot stage chose and how its example came to be learned.
     pub one_shot: OneShotState,
+    /// What a stage with demonstrations remembers, and its moves.
+    pub interleave: InterleaveState,
     /// What the health rules remember.
     pub health: HealthState,
     /// Evaluations so far.
@@ -127,6 +130,7 @@ impl RunState {
             hint,
             early_stop,
             one_shot,
+            interleave,
             health,
             evaluations,
             warnings,
@@ -148,6 +152,7 @@ impl RunState {
         put(&mut map, "hint", hint)?;
         put(&mut map, "early_stop", early_stop)?;
         put(&mut map, "one_shot", one_shot)?;
+        put(&mut map, "interleave", &interleave.remembered())?;
         put(&mut map, "health", health)?;
         put(&mut map, "evaluations", evaluations)?;
         put(&mut map, "warnings", warnings)?;
@@ -179,6 +184,7 @@ impl RunState {
             hint: take(&mut map, "hint")?,
             early_stop: take(&mut map, "early_stop")?,
             one_shot: take(&mut map, "one_shot")?,
+            interleave: take(&mut map, "interleave")?,
             health: take(&mut map, "health")?,
             evaluations: take(&mut map, "evaluations")?,
             warnings: take(&mut map, "warnings")?,
@@ -214,6 +220,7 @@ fn broken(error: &serde_json::Error) -> Problem {
 mod tests {
     use super::*;
     use crate::curriculum::Difficulty;
+    use crate::switch::{Mark, PlateauState, ShiftState, Transition};
     use crate::trend::Trend;
     use lapidary_core::{PromptText, Rollout, StopReason, TokenRole, Verdict};
     use proptest::prelude::*;
@@ -313,8 +320,21 @@ mod tests {
                 latest: entropy / 9.0,
             };
             let hint = HintState { success: (stage > 1).then_some(entropy / 13.0) };
+            let interleave = InterleaveState {
+                asked: step,
+                evaluated: (stage > 0).then_some(tokens),
+                used: (0..stage).map(|at| at.to_string()).collect(),
+                plateau: PlateauState { best: (stage > 1).then_some(entropy / 3.0), smoothed: None, bad: step, looks: step },
+                shift: ShiftState {
+                    reference: vec![Mark::Length(step), Mark::Category("é".into())],
+                    first_tokens: vec![entropy as f32 / 3.0],
+                    ..ShiftState::default()
+                },
+                transitions: vec![Transition { step, metrics: vec![("a".into(), entropy / 7.0)], ..Transition::default() }],
+                ..InterleaveState::default()
+            };
             let state = RunState {
-                hint, method, early_stop, one_shot,
+                hint, method, early_stop, one_shot, interleave,
                 warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, difficulty, temperature, health,
                 evaluations,
                 metrics_bytes, reference,

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::draw::Step;
+use crate::draw::{RIGHT_FROM, Step, right_of};
+use crate::recipe::Rl;
 use crate::rollouts::Sampled;
 use crate::watch::Metrics;
 
@@ -70,6 +71,29 @@ pub(crate) fn lengths(step: &Step) -> Metrics {
     let cut = step.fresh().filter(|sampled| sampled.truncated()).count();
     metrics.push(("completions/clipped_ratio".into(), cut as f64 / step.fresh().count().max(1) as f64));
     metrics
+}
+
+/// `batch/…`: shares of the prompts asked in the step, of those with a verdict on every answer.
+pub(crate) fn solved(step: &Step, rl: &Rl) -> Metrics {
+    let interleave = rl.interleave.as_ref();
+    let fail_value = interleave.map_or(0.0, |rule| rule.fail_value);
+    let of_curriculum = rl.curriculum.as_ref().map(|rule| rule.right_from);
+    let of_curriculum = of_curriculum.or(rl.difficulty.as_ref().map(|rule| rule.right_from));
+    let right_from = interleave.map(|rule| rule.right_from).or(of_curriculum).unwrap_or(RIGHT_FROM);
+    let (mut none, mut all, mut failed, mut prompts) = (0, 0, 0, 0);
+    for (_, group) in step.asked() {
+        let (right, judged) = right_of(group, right_from);
+        if judged == 0 || judged < group.len() as u64 {
+            continue;
+        }
+        prompts += 1;
+        none += usize::from(right == 0);
+        all += usize::from(right == judged);
+        let fails = |sampled: &Sampled| sampled.verdict.value().is_some_and(|reward| f64::from(reward) == fail_value);
+        failed += usize::from(group.iter().all(fails));
+    }
+    let shares = [("solve_none", none), ("solve_all", all), ("solved", prompts - none), ("failed", failed)];
+    shares.map(|(name, count)| (format!("batch/{name}"), count as f64 / prompts.max(1) as f64)).to_vec()
 }
 
 /// Metrics of several updates as those of one step: the mean, but of extremes the extreme. Names keep their order.

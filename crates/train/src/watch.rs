@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Skipped;
 use crate::plan::Plan;
 use crate::state::EvaluationRecord;
+use crate::switch::Transition;
 
 /// Asks a run to finish its step, save and end. Clones share the request.
 #[derive(Clone, Debug, Default)]
@@ -171,6 +172,8 @@ pub enum Notice<'a> {
     },
     /// The model was evaluated.
     Evaluation(&'a EvaluationRecord),
+    /// A stage goes over to demonstrations, or back to rewards.
+    Switch(&'a Transition),
     /// A health rule holds.
     Warning(&'a Warning),
     /// Something that is no reason to stop did not work (a report, a tracker).

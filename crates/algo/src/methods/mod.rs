@@ -14,6 +14,7 @@ mod ppo;
 mod reinforce;
 mod reinforce_plus_plus;
 mod reinforce_plus_plus_baseline;
+mod relift;
 mod rloo;
 mod sft;
 
@@ -40,6 +41,7 @@ static REGISTRY: &[Method] = &[
     gtpo::METHOD,
     grpo_s::METHOD,
     gtpo_article::METHOD,
+    relift::METHOD,
 ];
 
 /// Sources of settings that a method leaves as they are for all: off.
@@ -72,6 +74,7 @@ fn plain(advantage: Advantage, ratio: Ratio, surrogate: Surrogate, aggregate: Ag
         kl: Kl::OFF,
         policy_coefficient: 1.0,
         entropy_coefficient: 0.0,
+        entropy_aggregate: None,
         off_policy: OffPolicy::OFF,
         critic: None,
         critic_only: false,

@@ -71,6 +71,7 @@ impl Overrides {
                 "entropy_coefficient",
                 self.entropy_coefficient.unwrap_or(base.entropy_coefficient),
             )?,
+            entropy_aggregate: self.entropy_aggregate.or(base.entropy_aggregate),
             off_policy: self.off_policy(base.off_policy)?,
             critic: self.critic(base.critic, advantage)?,
             critic_only: base.critic_only,

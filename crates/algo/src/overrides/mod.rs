@@ -132,6 +132,8 @@ settings! {
     /// added to the loss is 0.001 here.
     #[schemars(range(min = 0.0))]
     entropy_coefficient: f64,
+    /// How the entropies of tokens become one number. Default: as the losses of tokens do.
+    entropy_aggregate: Aggregate,
     /// Weight of the value loss beside the policy loss, above 0. Only with `advantage = "gae"`.
     #[schemars(range(min = 0.0))]
     value_coefficient: f64,

@@ -23,6 +23,7 @@ impl From<Objective> for Overrides {
             kl_coefficient: Some(kl.coefficient),
             kl_estimator: Some(kl.estimator),
             entropy_coefficient: Some(objective.entropy_coefficient),
+            entropy_aggregate: objective.entropy_aggregate,
             ..Overrides::default()
         };
         out.clipping(objective.surrogate);

@@ -41,7 +41,7 @@ fn every_setting_reaches_the_objective() {
         "surrogate":"clip","clip_low":0.1,"clip_high":0.3,"clip_dual":4,
         "aggregate":"token_sum_const","length_constant":512,
         "kl_coefficient":0.05,"kl_estimator":"k2","kl_in":"loss","kl_unbiased":true,"kl_target":0.1,"kl_horizon":500,"policy_coefficient":0.5,
-        "entropy_coefficient":0.01,"correction_level":"geometric","correction_mode":"clip","correction_low":0.25,
+        "entropy_coefficient":0.01,"entropy_aggregate":"seq_mean_token_mean","correction_level":"geometric","correction_mode":"clip","correction_low":0.25,
         "correction_high":3,"correction_normalise":true,"rejection_level":"token","rejection_low":0.3,
         "rejection_high":4,"rejection_veto":1e-4,"rejection_denominator":"remaining","bypass":false,"opsm_delta":0.5,
         "opsm_level":"token","dynamic_sampling":true,"overlong_share":0.5,"overlong_factor":2,"group_overlong":0.8}"#;
@@ -62,6 +62,7 @@ fn every_setting_reaches_the_objective() {
         },
         policy_coefficient: 0.5,
         entropy_coefficient: 0.01,
+        entropy_aggregate: Some(Aggregate::SeqMeanTokenMean),
         off_policy: OffPolicy {
             correction: Some(correction),
             rejection: Some(Rejection { level: Level::Token, low: 0.3, high: 4.0 }),
@@ -231,6 +232,6 @@ fn names_are_written_as_they_are_read() {
 #[test]
 fn the_schema_knows_every_key() {
     let schema = serde_json::to_value(schemars::schema_for!(Overrides)).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 54);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 55);
     assert_eq!(schema["additionalProperties"], false);
 }

@@ -108,7 +108,7 @@ fn every_metric_is_registered_and_every_registered_metric_is_reported() {
 fn names_of_methods_are_unique_and_their_defaults_can_be_written() {
     let names: std::collections::BTreeSet<&str> = methods().iter().map(|method| method.name).collect();
     assert_eq!(names.len(), methods().len());
-    assert_eq!(methods().len(), 16);
+    assert_eq!(methods().len(), 17);
     for method in methods() {
         let objective = (method.defaults)();
         assert_eq!(objective.clone().with(&Overrides::default()), Ok(objective.clone()));

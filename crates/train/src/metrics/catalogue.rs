@@ -4,6 +4,7 @@
 
 use std::sync::LazyLock;
 
+mod demonstrations;
 mod one_shot;
 mod second_layer;
 
@@ -32,7 +33,8 @@ pub fn catalogue() -> &'static [Metric] {
             let (title, unit) = heading.map_or((metric.name, ""), |(_, title, unit)| (*title, *unit));
             Metric { name: metric.name, title, unit, what: metric.what, good: metric.good, bad: metric.bad }
         });
-        of_algorithms.chain(METRICS.iter().chain(one_shot::METRICS).chain(second_layer::METRICS).copied()).collect()
+        let of_tables = [one_shot::METRICS, second_layer::METRICS, demonstrations::METRICS].concat();
+        of_algorithms.chain(METRICS.iter().copied()).chain(of_tables).collect()
     });
     &ALL
 }
@@ -47,7 +49,7 @@ pub fn describe(name: &str) -> Option<&'static Metric> {
     })
 }
 
-const fn metric(
+pub(super) const fn metric(
     name: &'static str,
     title: &'static str,
     unit: &'static str,

@@ -36,6 +36,7 @@ const RL_ONLY: &[&str] = &[
     "dynamic_temperature",
     "second_layer",
     "hint",
+    "interleave",
     "health",
 ];
 
@@ -65,6 +66,7 @@ pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
     let model = top.model(raw.model)?;
     let adapter = raw.adapter.map(|raw| top.within("adapter").adapter(raw, &model)).transpose()?;
     let eval = Checker { tree, table: "eval".into() }.eval(raw.eval.unwrap_or_default(), &stages)?;
+    top.detectors_see(&stages, &eval)?;
     let checker = Checker { tree, table: "checkpoint".into() };
     let raw_checkpoint = raw.checkpoint.unwrap_or_default();
     let checkpoint = Checkpoint {
@@ -369,6 +371,7 @@ impl Checker<'_> {
         self.one_way(&raw)?;
         Ok(Rl {
             hint,
+            interleave: self.interleave(raw.interleave, &training, max_new_tokens)?,
             training,
             task,
             method: method.name.to_string(),

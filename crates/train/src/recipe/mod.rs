@@ -9,15 +9,18 @@
 
 mod adapter;
 mod check;
+mod detectors;
 mod difficulty;
 mod distill;
 mod exploration;
 mod hint;
+mod interleave;
 mod names;
 mod nearest;
 mod one_shot;
 mod raw;
 mod raw_hint;
+mod raw_interleave;
 mod read;
 mod schema;
 mod second_layer;
@@ -44,6 +47,7 @@ pub use exploration::{
 pub use hint::{
     AlphaSchedule, Article, Hint, HintLength, HintObjective, HintScope, HintUnit, HintVariant, Regulariser, SftTarget,
 };
+pub use interleave::Interleave;
 pub use one_shot::{Choice, GroupScope, ItemName, OneShot, Saturated};
 pub use schema::json_schema;
 pub use second_layer::{
@@ -149,6 +153,8 @@ pub struct Rl {
     pub second_layer: Option<SecondLayer>,
     /// Answers that go on from a part of the demonstration.
     pub hint: Option<Hint>,
+    /// Demonstrations between the updates.
+    pub interleave: Option<Interleave>,
     /// When the run is called unhealthy.
     pub health: Health,
 }

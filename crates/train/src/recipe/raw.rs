@@ -13,6 +13,7 @@ use super::distill::RawFilter;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
 use super::one_shot::RawOneShot;
 use super::raw_hint::RawHint;
+use super::raw_interleave::RawInterleave;
 use super::schema;
 use super::second_layer::{RawEvalTurn, RawSecondLayer, RawSecondTurns};
 use super::supervised::RawEarlyStop;
@@ -195,6 +196,9 @@ pub(super) struct RawStage {
     /// (rl) Answers that go on from a part of the demonstration: UFT.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<RawHint>,
+    /// (rl) Supervised updates on the questions that no answer solved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interleave: Option<RawInterleave>,
     /// (rl) When the run is called unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<RawHealth>,

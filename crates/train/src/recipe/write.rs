@@ -4,8 +4,8 @@ use lapidary_algo::Objective;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Curriculum, Difficulty, DynamicSampling, DynamicTemperature, Eval, Health, OneShot, Recipe, RewardChoice, Rl,
-    RoutingReplay, SecondLayer, Stage, TaskChoice, Training,
+    Curriculum, Difficulty, DynamicSampling, DynamicTemperature, Eval, Health, Interleave, OneShot, Recipe,
+    RewardChoice, Rl, RoutingReplay, SecondLayer, Stage, TaskChoice, Training,
 };
 use crate::diagnose::rules::STOP_NO_VERDICT;
 
@@ -155,6 +155,9 @@ fn exploration(sections: &mut Vec<Section>, path: &str, rl: &Rl) {
         if let Some(entries) = entries {
             sections.push(Section::new(&format!("[stage.{name}]"), format!("{path}.{name}"), entries));
         }
+    }
+    for (name, entries) in rl.interleave.iter().flat_map(Interleave::tables) {
+        sections.push(Section::new(&format!("[stage.{name}]"), format!("{path}.{name}"), entries));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a report is made of: plain data that the run directory's files hold.
 
 use crate::metrics::Row;
+use crate::switch::Transition;
 
 /// Everything that a report shows. Missing parts are left out of the page.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +26,8 @@ pub struct ReportData {
     pub samples: Vec<SampleData>,
     /// Health rules that held, in order of step.
     pub warnings: Vec<WarningData>,
+    /// Moves between rewards and demonstrations, in order.
+    pub transitions: Vec<Transition>,
     /// The resolved recipe, as TOML.
     pub recipe: String,
     /// The numbers that were derived from it: what and how much.

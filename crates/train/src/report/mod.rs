@@ -7,6 +7,7 @@ mod curves;
 mod data;
 pub(crate) mod svg;
 pub(crate) mod text;
+mod transitions;
 
 pub use data::{
     AnswerData, CheckpointData, DifferenceData, EvaluationData, Measured, ReportData, SampleData, StageData, Status,
@@ -31,6 +32,7 @@ pub fn render(data: &ReportData) -> String {
         header(data),
         results(data),
         warnings(data),
+        transitions::section(data),
         training(data),
         samples(data),
         details(data),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::metrics::Row;
+use crate::switch::{Mode, Transition};
 use lapidary_core::{Key, Purpose};
 
 /// A run as it comes out of a small machine: sft on demonstrations, then GSPO.
@@ -77,7 +78,19 @@ fn demo() -> ReportData {
         after,
     };
     let pair = |a: &str, b: &str| (a.to_string(), b.to_string());
+    let move_to = |to, reasons: &[&str], buffer, metrics: &[(&str, f64)]| Transition {
+        step: 240,
+        to,
+        reasons: reasons.iter().map(|reason| reason.to_string()).collect(),
+        mask: 6,
+        buffer,
+        metrics: metrics.iter().map(|(name, value)| (name.to_string(), *value)).collect(),
+    };
     ReportData {
+        transitions: vec![
+            move_to(Mode::Sft, &["plateau", "gap"], 41, &[("switch/plateau_bad", 3.0), ("switch/gap_traffic", 0.25)]),
+            move_to(Mode::Rl, &["plateau", "gap"], 9, &[("sft/loss", 1.25), ("sft/demonstrations", 32.0)]),
+        ],
         name: "chain-sum-gspo".into(),
         model: "tiny".into(),
         parameters: Some(842_112),
@@ -170,6 +183,10 @@ fn the_page_says_what_happened() {
         "Try:</b> harder prompts",
         "data-label=\"Before\"",
         "exactly 0 on the native engine",
+        "1 phase of demonstrations between the updates",
+        "<td>240</td><td>to demonstrations</td><td>plateau, gap</td><td>41</td>",
+        "plateau_bad 3 · gap_traffic 0.25",
+        "back to rewards",
     ] {
         assert!(page.contains(part), "`{part}` is missing");
     }
@@ -195,6 +212,8 @@ fn hostile() -> ReportData {
     data.rows.iter_mut().for_each(|row| row.values.push((format!("constant {X}"), 1.0)));
     data.samples = vec![SampleData { prompt: x(), answer: Some(x()), before: Some(answer()), after: answer() }];
     data.warnings = vec![WarningData { step: 1, rule: x(), seen: x(), cause: x(), knob: x() }];
+    data.transitions[0].reasons = vec![x()];
+    data.transitions[1].metrics = vec![(x(), 1.0)];
     data.recipe = x();
     data.plan = vec![(x(), x())];
     data.facts = vec![(x(), x())];

@@ -8,14 +8,13 @@ use serde_json::json;
 
 use super::Run;
 use crate::checkpoint::verify;
-use crate::plan::checkpoint_bytes;
 use crate::recipe::Stage;
 
 impl Run<'_, '_, '_> {
     /// Keeps the weights at hand, with their optimiser.
     pub(super) fn keep_best(&mut self) -> Result<()> {
         let engine = &self.model.engine;
-        let bytes = checkpoint_bytes(self.plan.trained_parameters);
+        let bytes = self.plan.checkpoint_bytes;
         let manifest = self.directory.best().commit(self.state.step, bytes, |directory| {
             engine.save_model(directory)?;
             let inner = directory.join("state");

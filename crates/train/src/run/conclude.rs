@@ -106,6 +106,7 @@ impl Run<'_, '_, '_> {
             rows,
             samples: self.sample_data(),
             warnings: state.warnings.iter().map(warning_data).collect(),
+            transitions: state.interleave.transitions.clone(),
             recipe: self.recipe.to_toml(),
             plan: self.plan.lines(),
             next: checkpoint

@@ -15,17 +15,18 @@ use std::time::Instant;
 
 use lapidary_core::{Kind, Problem, Result};
 use lapidary_engine::ModelConfig;
-use lapidary_eval::Comparison;
+use lapidary_eval::{Comparison, Evaluation};
 use serde_json::json;
 
 use crate::bench::{Bench, Ear, Stopwatch};
 use crate::checkpoint::{commit_directory, verify};
+use crate::classes;
 use crate::disk::require_space;
 use crate::evaluate::{self, Evaluator};
 use crate::journal::Journal;
 use crate::metrics::Row;
 use crate::model::{LoadedModel, load_for};
-use crate::plan::{Plan, checkpoint_bytes};
+use crate::plan::Plan;
 use crate::prompts::Tasks;
 use crate::recipe::{Recipe, RoutingReplay, Stage};
 use crate::reference::Reference;
@@ -221,6 +222,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.state.early_stop = Default::default();
         self.state.one_shot = Default::default();
         self.state.hint = Default::default();
+        self.state.interleave.begin_stage();
         self.state.reference = None;
         if self.needs_reference() && !self.starts_without_adapter() {
             let path = self.directory.reference(self.state.stage);
@@ -331,6 +333,10 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         let fields =
             json!({ "step": at.step, "seconds": seconds, "phases": laps, "tokens_per_second": tokens_per_second });
         self.journal.event("step", fields)?;
+        for transition in &report.transitions {
+            self.ear.notice(&Notice::Switch(transition));
+            self.journal.event("switch", json!(transition))?;
+        }
         for warning in &report.warnings {
             self.ear.notice(&Notice::Warning(warning));
             self.journal.event("warning", json!(warning))?;
@@ -356,6 +362,9 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             evaluate::write(&evaluate::second_path_of(&self.directory.evaluations(), at.step), second)?;
             row = evaluate::turned(&evaluation, second, row);
         }
+        if let Some(first) = self.first_evaluation() {
+            row = classes::add(row, &first, &evaluation);
+        }
         let row = self.state.one_shot.record(row, &evaluation, &record);
         let evaluation = record;
         self.row(&row)?;
@@ -365,6 +374,11 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.ear.notice(&Notice::Evaluation(&evaluation));
         self.state.evaluations.push(evaluation);
         Ok(())
+    }
+
+    /// The evaluation of the model that the run began with, where it is at hand.
+    fn first_evaluation(&self) -> Option<Evaluation> {
+        evaluate::read(&evaluate::path_of(&self.directory.evaluations(), 0)).ok()
     }
 
     /// The place of the step that was done last.
@@ -407,7 +421,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         rollouts::sync(&self.directory.rollouts(), self.saved + 1, self.state.step)?;
         let checkpoints = self.directory.checkpoints();
         let (model, state) = (&self.model, &self.state);
-        let manifest = checkpoints.commit(state.step, checkpoint_bytes(self.plan.trained_parameters), |directory| {
+        let manifest = checkpoints.commit(state.step, self.plan.checkpoint_bytes, |directory| {
             model.engine.save_model(directory)?;
             model.tokenizer.save(directory)?;
             let inner = directory.join("state");

@@ -29,6 +29,7 @@ const STUDIES: &[(&str, &str)] = &[
     ("one-shot-rlvr", include_str!("studies/one-shot-rlvr.toml")),
     ("one-shot-ablations", include_str!("studies/one-shot-ablations.toml")),
     ("uft", include_str!("studies/uft.toml")),
+    ("relift", include_str!("studies/relift.toml")),
 ];
 
 /// Names of the studies that come with the program.
