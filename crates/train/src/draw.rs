@@ -20,13 +20,14 @@ use crate::rollouts::{Sampled, Sampling, sample_after};
 use crate::state::RunState;
 use crate::watch::{Metrics, Phase};
 
-/// Total reward from which an answer counts as right where neither a curriculum nor a difficulty says otherwise: the split of GTPO's rewards
-/// (arXiv 2508.04349), and the middle of 0 and 1.
+/// Total reward from which an answer counts as right where no table of the stage says otherwise: the split of GTPO's rewards (arXiv 2508.04349),
+/// and the middle of 0 and 1.
 const RIGHT_FROM: f64 = 0.5;
 
 /// Total reward from which an answer of the stage counts as right.
 pub(crate) fn right_from(rl: &Rl) -> f64 {
-    let ruled = rl.curriculum.as_ref().map(|rule| rule.right_from);
+    let ruled = rl.interleave.as_ref().map(|rule| rule.right_from);
+    let ruled = ruled.or(rl.curriculum.as_ref().map(|rule| rule.right_from));
     ruled.or(rl.difficulty.as_ref().map(|rule| rule.right_from)).unwrap_or(RIGHT_FROM)
 }
 
@@ -38,8 +39,6 @@ const REASONS: [&str; 6] = ["all_right", "all_wrong", "no_verdict", "single", "t
 pub(crate) struct Step {
     /// All that was sampled, by prompt; the first `held` were sampled in the step before.
     pub(crate) groups: Vec<Vec<Sampled>>,
-    /// The items of those that were sampled now.
-    items: Vec<Item>,
     /// The groups to learn from, ascending.
     pub(crate) kept: Vec<usize>,
     /// False where dynamic sampling found too little: a length penalty alone is nothing to learn.
@@ -201,7 +200,6 @@ impl Drawing<'_, '_> {
                     Some(reason) => *step.dropped.entry(reason).or_default() += 1,
                 }
             }
-            step.items.extend(items);
             step.rounds += 1;
         }
         self.settle(state, rule, step)

@@ -18,7 +18,7 @@ use crate::draw::{Drawing, Step, sampling_of};
 use crate::health::{Limits, Vitals};
 use crate::hint::{Blend, Hinting, Mixture};
 use crate::interleave::{After, Interleaver};
-use crate::learn::{Learned, Lesson, Part, learn, update_of};
+use crate::learn::{Learned, Lesson, learn, update_of};
 use crate::levels::Ladder;
 use crate::look::look;
 use crate::one_shot;
@@ -110,7 +110,20 @@ impl<'r> RlWork<'r> {
         let layer = rl.second_layer.as_ref().map(|rule| Layer { rule, rl, seed });
         let hinting = rl.hint.as_ref().map(|rule| Hinting::new(rule, rl, &prompts, seed));
         let interleaver = rl.interleave.as_ref().map(|rule| Interleaver::new(rule, rl, prompts.share(), seed));
-        Ok(Self { rl, prompts, chosen, pool, ladder, thermostat, hinting, interleaver, rewards, reference: None, layer, seed })
+        Ok(Self {
+            rl,
+            prompts,
+            chosen,
+            pool,
+            ladder,
+            thermostat,
+            hinting,
+            interleaver,
+            rewards,
+            reference: None,
+            layer,
+            seed,
+        })
     }
 
     fn temperature(&self, state: &RunState) -> f32 {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::draw::{RIGHT_FROM, Step, right_of};
+use crate::draw::{Step, right_from, right_of};
 use crate::recipe::Rl;
 use crate::rollouts::Sampled;
 use crate::watch::Metrics;
@@ -75,14 +75,10 @@ pub(crate) fn lengths(step: &Step) -> Metrics {
 
 /// `batch/…`: shares of the prompts asked in the step, of those with a verdict on every answer.
 pub(crate) fn solved(step: &Step, rl: &Rl) -> Metrics {
-    let interleave = rl.interleave.as_ref();
-    let fail_value = interleave.map_or(0.0, |rule| rule.fail_value);
-    let of_curriculum = rl.curriculum.as_ref().map(|rule| rule.right_from);
-    let of_curriculum = of_curriculum.or(rl.difficulty.as_ref().map(|rule| rule.right_from));
-    let right_from = interleave.map(|rule| rule.right_from).or(of_curriculum).unwrap_or(RIGHT_FROM);
+    let fail_value = rl.interleave.as_ref().map_or(0.0, |rule| rule.fail_value);
     let (mut none, mut all, mut failed, mut prompts) = (0, 0, 0, 0);
     for (_, group) in step.asked() {
-        let (right, judged) = right_of(group, right_from);
+        let (right, judged) = right_of(group, right_from(rl));
         if judged == 0 || judged < group.len() as u64 {
             continue;
         }

@@ -377,7 +377,10 @@ fn a_question_waits_once_and_one_without_a_demonstration_is_counted() {
     ];
     std::fs::write(&data, lines.join("\n")).unwrap();
     let recipe = PAPER
-        .replace(r#"{ name = "chain-sum", style = "terse", max_terms = 3, max_digits = 1 }"#, &format!("{{ path = {data:?}, test_fraction = 0 }}"))
+        .replace(
+            r#"{ name = "chain-sum", style = "terse", max_terms = 3, max_digits = 1 }"#,
+            &format!("{{ path = {data:?}, test_fraction = 0 }}"),
+        )
         .replace("demonstrations = 6\nminibatch = 3", "demonstrations = 3\nmax_age_steps = 1\nbudget = 1")
         .replace("prompts = 6", "prompts = 0")
         .replace("prompts_per_step = 4", "prompts_per_step = 1");

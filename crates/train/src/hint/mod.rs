@@ -22,15 +22,13 @@ use demonstrations::Demonstrations;
 use pieces::Pieces;
 
 use crate::bench::Bench;
-use crate::draw::Step;
+use crate::draw::{Step, right_from, right_of};
 use crate::prompts::Prompts;
 use crate::recipe::{AlphaSchedule, Hint, HintObjective, HintScope, Rl, SftTarget};
 use crate::rollouts::Sampled;
 use crate::state::RunState;
 use crate::watch::Metrics;
 
-/// Reward from which an answer counts as right: the middle of 0 and 1.
-const RIGHT_FROM: f64 = 0.5;
 /// Weight of the steps before in the smoothed share of right answers.
 const MEMORY: f64 = 0.9;
 
@@ -56,6 +54,7 @@ pub(crate) struct Given {
 /// The rule of a stage with hints.
 pub(crate) struct Hinting<'r> {
     rule: &'r Hint,
+    right_from: f64,
     samples: usize,
     steps: u64,
     seed: u64,
@@ -65,7 +64,14 @@ pub(crate) struct Hinting<'r> {
 impl<'r> Hinting<'r> {
     pub(crate) fn new(rule: &'r Hint, rl: &Rl, prompts: &Prompts, seed: u64) -> Self {
         let demonstrations = Demonstrations::new(prompts, seed);
-        Self { rule, samples: rl.samples_per_prompt, steps: rl.training.steps, seed, demonstrations }
+        Self {
+            rule,
+            right_from: right_from(rl),
+            samples: rl.samples_per_prompt,
+            steps: rl.training.steps,
+            seed,
+            demonstrations,
+        }
     }
 
     /// The hints of items, drawn when the step is put together: the same for a prompt wherever it is sampled. Item `i` is prompt
@@ -147,8 +153,8 @@ impl<'r> Hinting<'r> {
             }
         }
         metrics.extend(lengths(step));
-        metrics.extend(outcomes(step));
-        if let Some(right) = share_of_right(step.fresh()) {
+        metrics.extend(outcomes(step, self.right_from));
+        if let Some(right) = share_of_right(step.fresh(), self.right_from) {
             let before = state.hint.success.unwrap_or(right);
             state.hint.success = Some(MEMORY * before + (1.0 - MEMORY) * right);
         }
@@ -173,7 +179,7 @@ fn lengths(step: &Step) -> Metrics {
 }
 
 /// Rewards and right answers with and without a hint, where there are such, and the share of prompts with a right answer.
-fn outcomes(step: &Step) -> Metrics {
+fn outcomes(step: &Step, right_from: f64) -> Metrics {
     let hinted = |sampled: &&Sampled| sampled.rollout.roles.contains(&TokenRole::Hint);
     let mut metrics = Metrics::new();
     for (with, reward, right) in
@@ -181,22 +187,21 @@ fn outcomes(step: &Step) -> Metrics {
     {
         let some = || step.fresh().filter(|sampled| hinted(sampled) == with);
         let values: Vec<f64> = some().filter_map(|sampled| sampled.verdict.value()).map(f64::from).collect();
-        if let Some(share) = share_of_right(some()) {
+        if let Some(share) = share_of_right(some(), right_from) {
             metrics.push((reward.into(), values.iter().sum::<f64>() / values.len() as f64));
             metrics.push((right.into(), share));
         }
     }
     let groups = step.fresh_groups();
-    let is_right = |sampled: &Sampled| sampled.verdict.value().is_some_and(|reward| f64::from(reward) >= RIGHT_FROM);
-    let solved = groups.iter().filter(|group| group.iter().any(is_right)).count();
+    let solved = groups.iter().filter(|group| right_of(group, right_from).0 > 0).count();
     metrics.push(("hint/solved".into(), solved as f64 / groups.len().max(1) as f64));
     metrics
 }
 
 /// Of those with a verdict; `None` without any.
-fn share_of_right<'a>(samples: impl Iterator<Item = &'a Sampled>) -> Option<f64> {
+fn share_of_right<'a>(samples: impl Iterator<Item = &'a Sampled>, right_from: f64) -> Option<f64> {
     let rewards = samples.filter_map(|sampled| sampled.verdict.value());
     let (right, all) = rewards
-        .fold((0u64, 0u64), |(right, all), reward| (right + u64::from(f64::from(reward) >= RIGHT_FROM), all + 1));
+        .fold((0u64, 0u64), |(right, all), reward| (right + u64::from(f64::from(reward) >= right_from), all + 1));
     (all > 0).then(|| right as f64 / all as f64)
 }

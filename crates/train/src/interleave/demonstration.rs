@@ -103,7 +103,11 @@ mod tests {
         assert_eq!(encoded("1+1=", "2", 9, 64), Some(("2".into(), false)));
         assert_eq!(encoded("1+1=", "12345", 6, 64), Some(("12345".into(), false)), "five and the end are six");
         assert_eq!(encoded("1+1=", "12345", 5, 64), Some(("1234".into(), true)), "the last token gives way to the end");
-        assert_eq!(encoded("1+1=", "12345", 99, 8), Some(("12".into(), true)), "the context is a limit too: five of the prompt, two, the end");
+        assert_eq!(
+            encoded("1+1=", "12345", 99, 8),
+            Some(("12".into(), true)),
+            "the context is a limit too: five of the prompt, two, the end"
+        );
     }
 
     #[test]
