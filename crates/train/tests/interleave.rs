@@ -364,16 +364,16 @@ fn a_failure_between_a_switch_and_its_update_changes_nothing() {
     }
 }
 
-/// A data set of three questions: one without a demonstration, asked again and again.
+/// A data set of three questions that no answer of this length solves: one without a demonstration, asked again and again.
 #[test]
 fn a_question_waits_once_and_one_without_a_demonstration_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data.jsonl");
     let lines = [
-        r#"{"prompt":"1+1=","answer":"2","completion":"2"}"#,
-        r#"{"prompt":"1+2=","answer":"3","completion":"3"}"#,
+        r#"{"prompt":"1+1=","answer":"22222222222","completion":"2"}"#,
+        r#"{"prompt":"1+2=","answer":"33333333333","completion":"3"}"#,
         // A repetition of the prompt demonstrates nothing.
-        r#"{"prompt":"2+2=","answer":"4","completion":"2+2="}"#,
+        r#"{"prompt":"2+2=","answer":"44444444444","completion":"2+2="}"#,
     ];
     std::fs::write(&data, lines.join("\n")).unwrap();
     let recipe = PAPER

@@ -36,7 +36,7 @@ impl Pieces {
                 Self::Text { ends: ends.collect(), text: sentences.concat() }
             }
             (HintUnit::Sentences, None) => {
-                Self::Text { ends: ends(completion, |c, next| ends_sentence(c, next)), text: completion.to_string() }
+                Self::Text { ends: ends(completion, ends_sentence), text: completion.to_string() }
             }
             (HintUnit::Lines, _) => {
                 Self::Text { ends: ends(completion, |c, _| c == '\n'), text: completion.to_string() }
