@@ -170,6 +170,16 @@ pub trait Engine {
     /// Reads back what [`Engine::save_model`] and [`Engine::save_optimizer`] wrote: afterwards the engine continues bit for bit.
     fn restore(&mut self, model_directory: &Path, optimizer_directory: &Path) -> Result<()>;
 
+    /// The numbers that learn, in an order of the engine's own; empty where it does not tell.
+    fn learned(&self) -> &[f32] {
+        &[]
+    }
+
+    /// Replaces the numbers that learn by as many others, in the order of [`Engine::learned`].
+    fn set_learned(&mut self, values: &[f32]) {
+        assert_eq!(values.len(), self.learned().len(), "as many numbers as learn");
+    }
+
     /// Forgets the state of every optimiser (moments and step count of AdamW); weights and version stay.
     fn reset_optimizer(&mut self);
 }

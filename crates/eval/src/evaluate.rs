@@ -6,11 +6,33 @@ use lapidary_reward::{Attempt, Reward};
 use lapidary_task::{Split, Task};
 use lapidary_text::Tokenizer;
 
+use crate::confidence::{Asked, Gauge, Sureness};
 use crate::evaluation::{AttemptRecord, Evaluation, PromptRecord, Settings};
 use crate::second_turn::SecondTurn;
 
 /// Sequences that are sampled together: bounds the memory of keys and values whatever the number of prompts.
 const SEQUENCES_AT_ONCE: usize = 256;
+
+/// Who judges answers.
+#[derive(Clone, Copy)]
+pub struct Judges<'a> {
+    /// Says whether an answer is right.
+    pub reward: &'a dyn Reward,
+    /// Says how sure the model is of it, where that is measured: the evaluation then has a calibration.
+    pub gauge: Option<&'a Gauge>,
+}
+
+impl<'a> From<&'a dyn Reward> for Judges<'a> {
+    fn from(reward: &'a dyn Reward) -> Self {
+        Self { reward, gauge: None }
+    }
+}
+
+impl<'a, R: Reward> From<&'a R> for Judges<'a> {
+    fn from(reward: &'a R) -> Self {
+        Self { reward, gauge: None }
+    }
+}
 
 /// Asks `settings.prompts` held-out prompts and judges every answer.
 ///
@@ -20,23 +42,28 @@ const SEQUENCES_AT_ONCE: usize = 256;
 ///
 /// # Errors
 /// `Usage`: settings that make no sense, a task without held-out prompts. Whatever task, tokenizer or engine report.
-pub fn evaluate(
+pub fn evaluate<'a>(
     engine: &dyn Engine,
     tokenizer: &Tokenizer,
     task: &dyn Task,
-    reward: &dyn Reward,
+    judges: impl Into<Judges<'a>>,
     settings: &Settings,
     progress: &dyn Fn(usize, usize),
 ) -> Result<Evaluation> {
+    let judges = judges.into();
     check(settings)?;
     let indices = indices(task, settings.prompts)?;
     let mut records = Vec::with_capacity(indices.len());
     for batch in indices.chunks((SEQUENCES_AT_ONCE / settings.samples).max(1)) {
         let items = batch.iter().map(|&index| task.item(Split::Test, index)).collect::<Result<Vec<Item>>>()?;
-        records.extend(ask(engine, tokenizer, reward, settings, batch, items)?);
+        records.extend(ask(engine, tokenizer, judges, settings, (batch, items))?);
         progress(records.len(), indices.len());
     }
-    Ok(Evaluation::new(task.name(), reward.name(), *settings, engine.version(), records))
+    let evaluation = Evaluation::new(task.name(), judges.reward.name(), *settings, engine.version(), records);
+    Ok(match judges.gauge {
+        Some(gauge) => evaluation.with_calibration(gauge.measure()),
+        None => evaluation,
+    })
 }
 
 /// Shows every answer of `first` to the model again, with `phrase`, and judges what it answers then; prompts and answers keep their
@@ -82,7 +109,7 @@ pub fn evaluate_again(
             }
         }
         let mut attempts =
-            answer(engine, tokenizer, reward, questions, |at| &items[at / settings.samples])?.into_iter();
+            answer(engine, tokenizer, reward.into(), questions, |at| &items[at / settings.samples])?.into_iter();
         for (item, record) in items.into_iter().zip(firsts) {
             let attempts = attempts.by_ref().take(record.attempts.len()).flatten().collect();
             records.push(PromptRecord { id: item.id, prompt: item.prompt.plain(), answer: item.answer, attempts });
@@ -141,10 +168,9 @@ impl Question {
 fn ask(
     engine: &dyn Engine,
     tokenizer: &Tokenizer,
-    reward: &dyn Reward,
+    Judges { reward, gauge }: Judges<'_>,
     settings: &Settings,
-    indices: &[u64],
-    items: Vec<Item>,
+    (indices, items): (&[u64], Vec<Item>),
 ) -> Result<Vec<PromptRecord>> {
     let key = Key::new(settings.seed, Purpose::Evaluate);
     let questions = indices
@@ -152,7 +178,7 @@ fn ask(
         .zip(&items)
         .map(|(&index, item)| question(engine, tokenizer, settings, key.at(index), item))
         .collect::<Result<Vec<Question>>>()?;
-    let answers = answer(engine, tokenizer, reward, questions, |at| &items[at])?;
+    let answers = answer(engine, tokenizer, Judges { reward, gauge }, questions, |at| &items[at])?;
     let mut records = Vec::with_capacity(items.len());
     for (attempts, item) in answers.into_iter().zip(items) {
         assert_eq!(attempts.len(), settings.samples, "the engine must answer every sample of `{}`", item.id);
@@ -165,7 +191,7 @@ fn ask(
 fn answer<'a>(
     engine: &dyn Engine,
     tokenizer: &Tokenizer,
-    reward: &dyn Reward,
+    Judges { reward, gauge }: Judges<'_>,
     questions: Vec<Question>,
     item: impl Fn(usize) -> &'a Item,
 ) -> Result<Vec<Vec<AttemptRecord>>> {
@@ -176,12 +202,35 @@ fn answer<'a>(
             Question::TooLong(..) => None,
         })
         .collect();
-    let mut answers = engine.sample(&requests, &|_| ())?.into_iter();
+    let answers = engine.sample(&requests, &|_| ())?;
+    let mut sure = match gauge {
+        Some(gauge) => gauge.read(engine, tokenizer, &asked(&requests, &answers), &|_| ())?,
+        None => Vec::new(),
+    }
+    .into_iter();
+    let mut answers = answers.into_iter();
     let judged = questions.into_iter().enumerate().map(|(at, question)| match question {
-        Question::Request(_) => judge(tokenizer, reward, item(at), answers.next().unwrap_or_default()),
+        Question::Request(_) => {
+            let mut attempts = judge(tokenizer, reward, item(at), answers.next().unwrap_or_default());
+            // Without a gauge there is nothing to put on them.
+            attempts.iter_mut().zip(sure.by_ref()).for_each(|(attempt, sure)| note(attempt, sure, gauge));
+            attempts
+        }
         Question::TooLong(why, samples) => vec![unanswered(&why); samples],
     });
     Ok(judged.collect())
+}
+
+fn asked<'a>(requests: &'a [SampleRequest], answers: &'a [Vec<Sample>]) -> Vec<Asked<'a>> {
+    let of_prompt = |(request, samples): (&'a SampleRequest, &'a Vec<Sample>)| {
+        samples.iter().map(|sample| Asked { prompt: &request.prompt, completion: &sample.tokens })
+    };
+    requests.iter().zip(answers).flat_map(of_prompt).collect()
+}
+
+fn note(attempt: &mut AttemptRecord, sure: Sureness, gauge: Option<&Gauge>) {
+    attempt.confidence = gauge.map(|gauge| gauge.measure().statistic.as_probability(sure.confidence));
+    attempt.found = sure.answer;
 }
 
 fn question(
@@ -230,6 +279,7 @@ fn judge(tokenizer: &Tokenizer, reward: &dyn Reward, item: &Item, samples: Vec<S
             truncated: sample.stop == StopReason::Length,
             group: &group,
             first: None,
+            seen: None,
         })
         .collect();
     let verdicts = reward.score(&attempts);
@@ -242,12 +292,21 @@ fn judge(tokenizer: &Tokenizer, reward: &dyn Reward, item: &Item, samples: Vec<S
             tokens: sample.tokens.len(),
             truncated: sample.stop == StopReason::Length,
             verdict,
+            confidence: None,
+            found: None,
         })
         .collect()
 }
 
 fn unanswered(why: &str) -> AttemptRecord {
-    AttemptRecord { completion: String::new(), tokens: 0, truncated: false, verdict: Verdict::none(why) }
+    AttemptRecord {
+        completion: String::new(),
+        tokens: 0,
+        truncated: false,
+        verdict: Verdict::none(why),
+        confidence: None,
+        found: None,
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What an evaluation found: every answer, and what they come to.
 
 use lapidary_core::{Key, Kind, Problem, Purpose, Result, Verdict};
+use lapidary_reward::confidence::Measure;
 use serde::{Deserialize, Serialize};
 
 use crate::interval::{Interval, bootstrap_mean, mean, success_rate};
 use crate::paired::{Pairs, paired_bootstrap_difference, paired_mean_difference};
 use crate::pass::{pass_at_k, pass_hat_k};
+use crate::reliability::{Reliability, Sure};
 
 /// A score this close below [`Settings::right_from`] still counts: scores are f32 sums.
 pub(crate) const TOLERANCE: f32 = 1e-6;
@@ -59,6 +61,12 @@ pub struct AttemptRecord {
     pub truncated: bool,
     /// What the reward said.
     pub verdict: Verdict,
+    /// How sure the model is of its answer, in [0, 1], where that was measured; 0 where no answer was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// The answer that the confidence is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
 }
 
 /// One prompt with its answers.
@@ -145,6 +153,12 @@ pub struct Evaluation {
     pub weights: u64,
     /// What it comes to.
     pub summary: Summary,
+    /// How confidence was measured, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure: Option<Measure>,
+    /// Whether the model is right as often as it is sure, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Reliability>,
     /// Every prompt.
     pub prompts: Vec<PromptRecord>,
 }
@@ -153,7 +167,24 @@ impl Evaluation {
     /// An evaluation of given answers; the summary is worked out here.
     pub fn new(task: &str, reward: &str, settings: Settings, weights: u64, prompts: Vec<PromptRecord>) -> Self {
         let summary = summarise(&prompts, &settings);
-        Self { task: task.to_string(), reward: reward.to_string(), settings, weights, summary, prompts }
+        let (task, reward) = (task.to_string(), reward.to_string());
+        Self { task, reward, settings, weights, summary, measure: None, calibration: None, prompts }
+    }
+
+    /// The same with its calibration worked out: of every answer that has a verdict and a confidence, found or not.
+    pub fn with_calibration(mut self, measure: &Measure) -> Self {
+        let right_from = self.settings.right_from;
+        let sure = |attempt: &AttemptRecord| {
+            let right = attempt.verdict.value()? >= right_from - TOLERANCE;
+            Some(Sure { confidence: attempt.confidence?, right })
+        };
+        let of_prompt = |prompt: &PromptRecord| prompt.attempts.iter().filter_map(sure).collect();
+        let samples: Vec<Vec<Sure>> = self.prompts.iter().map(of_prompt).collect();
+        let judged = self.prompts.iter().flat_map(|prompt| &prompt.attempts).filter(|attempt| sure(attempt).is_some());
+        let not_found = judged.filter(|attempt| attempt.found.is_none()).count();
+        self.calibration = Reliability::of(&samples, not_found, self.settings.seed);
+        self.measure = Some(measure.clone());
+        self
     }
 }
 
@@ -296,6 +327,8 @@ mod tests {
             tokens: 4,
             truncated: score.is_none(),
             verdict: score.map_or(Verdict::none("broken"), |score| Verdict::score(score, "")),
+            confidence: None,
+            found: None,
         };
         let attempts = scores.iter().map(attempt).collect();
         PromptRecord { id: format!("p/{id}"), prompt: format!("q{id}"), answer: None, attempts }
@@ -317,6 +350,26 @@ mod tests {
         assert!(found.pass.is_empty());
         let none = evaluation(1, vec![prompt(0, &[None])]).summary;
         assert_eq!((none.accuracy, none.score, none.no_verdict), (None, None, 1));
+    }
+
+    /// Answers without a verdict have no place in a calibration; those that were not found do.
+    #[test]
+    fn calibration_is_over_judged_answers_found_or_not() {
+        let mut prompts =
+            vec![prompt(0, &[Some(1.0)]), prompt(1, &[Some(0.0)]), prompt(2, &[None]), prompt(3, &[Some(1.0)])];
+        for (prompt, (confidence, found)) in
+            prompts.iter_mut().zip([(0.9, true), (0.0, false), (0.8, true), (0.0, false)])
+        {
+            prompt.attempts[0].confidence = Some(confidence);
+            prompt.attempts[0].found = found.then(|| "7".to_string());
+        }
+        let found = evaluation(1, prompts).with_calibration(&Measure::default());
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Evaluation>(&text).unwrap(), found);
+        let calibration = found.calibration.unwrap();
+        assert_eq!((calibration.answers, calibration.not_found), (3, 2));
+        // Two in the first bin, half of them right; one at 0.9, right: (2·0.5 + 0.1) / 3.
+        assert!((calibration.ece.estimate - 1.1 / 3.0).abs() < 1e-9);
     }
 
     #[test]

@@ -278,6 +278,8 @@ mod tests {
             prompt: String::new(),
             answer: None,
             attempts: vec![AttemptRecord {
+                confidence: None,
+                found: None,
                 completion: format!("{score:?}"),
                 tokens: 1,
                 truncated: false,

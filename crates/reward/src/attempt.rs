@@ -3,6 +3,8 @@
 use lapidary_core::Verdict;
 use serde_json::{Map, Value};
 
+use crate::intrinsic::{Reads, Seen};
+
 /// One completion to be judged, with everything a verifier may look at. Only text the model wrote is in `completion`.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
@@ -18,6 +20,8 @@ pub struct Attempt<'a> {
     pub tokens: usize,
     /// Whether the completion ran into the limit of new tokens.
     pub truncated: bool,
+    /// What is known of it where it was sampled from a model at hand.
+    pub seen: Option<Seen<'a>>,
     /// Lengths in tokens of all samples of its prompt, its own among them; empty where they are not known.
     pub group: &'a [usize],
     /// What the first reward of a mix said of it; `None` for that one, and where it is not known.
@@ -33,7 +37,12 @@ impl<'a> Attempt<'a> {
         metadata: &'a Map<String, Value>,
     ) -> Self {
         let tokens = completion.split_whitespace().count();
-        Self { prompt, completion, answer, metadata, tokens, truncated: false, group: &[], first: None }
+        Self { prompt, completion, answer, metadata, tokens, truncated: false, seen: None, group: &[], first: None }
+    }
+
+    /// What is equal for the samples of a prompt and different for others: its number in the step, or else its words.
+    pub(crate) fn prompt_key(&self) -> (usize, &'a str) {
+        self.seen.map_or((0, self.prompt), |seen| (seen.group, ""))
     }
 }
 
@@ -49,5 +58,23 @@ pub trait Reward: Send + Sync {
     /// The verdicts, each with what else there is to say of it: more keys for its line of JSON. Empty for most rewards.
     fn detailed(&self, attempts: &[Attempt<'_>]) -> Vec<(Verdict, Map<String, Value>)> {
         self.score(attempts).into_iter().map(|verdict| (verdict, Map::new())).collect()
+    }
+
+    /// What it wants to know of the tokens, beyond the text; see [`Attempt::seen`].
+    fn reads(&self) -> Option<Reads> {
+        None
+    }
+
+    /// Where it lets samples of a prompt vote: how many (0: those that are learned from).
+    fn votes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Is given what the run remembers of it, before a step.
+    fn recall(&mut self, _memory: Option<f64>) {}
+
+    /// What the run is to remember of it, after the attempts of a step.
+    fn remember(&self, _attempts: &[Attempt<'_>]) -> Option<f64> {
+        None
     }
 }

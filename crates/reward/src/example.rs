@@ -93,6 +93,7 @@ impl Example {
             truncated: self.truncated,
             group: &self.group,
             first: self.first,
+            seen: None,
         }
     }
 }

@@ -7,6 +7,8 @@
 //! whole, and no later part is asked: a cheap check in front of a judge saves its calls. A part that gives no verdict leaves
 //! the whole without one, unless it is marked optional.
 
+use std::collections::BTreeMap;
+
 use lapidary_core::{Kind, Problem, Result, Verdict};
 use serde_json::{Map, Value, json};
 
@@ -45,6 +47,13 @@ pub const PART_OPTIONS: &[OptionInfo] = &[
         default: "false",
         meaning: "where it gives no verdict it counts as nothing (a gate as open); else the whole has no verdict",
     },
+    OptionInfo {
+        name: "normalise",
+        kind: OptionKind::Choice(&["none", "group"]),
+        default: "\"none\"",
+        meaning: "`group`: in place of its score, the score's distance from the mean of the prompt's samples in standard \
+                  deviations is added; a gate goes by the score itself",
+    },
 ];
 
 /// A part that may decide the whole.
@@ -67,6 +76,8 @@ pub struct PartSettings {
     pub gate: Option<Gate>,
     /// Whether the whole can do without its verdict.
     pub optional: bool,
+    /// Whether its scores are standardised among the samples of a prompt before they are added.
+    pub normalise: bool,
 }
 
 impl PartSettings {
@@ -98,7 +109,8 @@ impl PartSettings {
             Some("") => return Err(checked.wrong("its `label` is empty")),
             label => label.unwrap_or(name).to_string(),
         };
-        Ok(Self { label, weight, gate, optional: checked.flag("optional") })
+        let normalise = checked.text("normalise") == Some("group");
+        Ok(Self { label, weight, gate, optional: checked.flag("optional"), normalise })
     }
 }
 
@@ -155,6 +167,10 @@ impl Mix {
         &self.parts
     }
 
+    pub(crate) fn parts_mut(&mut self) -> &mut [Part] {
+        &mut self.parts
+    }
+
     /// Scores a batch: every part is asked about every attempt that no gate before it has decided.
     pub fn score(&self, attempts: &[Attempt<'_>]) -> MixVerdicts {
         let mut parts: Vec<Vec<Option<Verdict>>> = Vec::with_capacity(self.parts.len());
@@ -175,14 +191,20 @@ impl Mix {
             asked.retain(|&row| column[row].as_ref().is_none_or(|verdict| settings.shuts(verdict).is_none()));
             parts.push(column);
         }
-        let total = (0..attempts.len()).map(|row| self.total(&parts, row)).collect();
+        let standing: Vec<Vec<f64>> = self
+            .parts
+            .iter()
+            .zip(&parts)
+            .map(|(part, column)| if part.settings.normalise { standardised(attempts, column) } else { Vec::new() })
+            .collect();
+        let total = (0..attempts.len()).map(|row| self.total(&parts, &standing, row)).collect();
         MixVerdicts { total, parts }
     }
 
-    fn total(&self, parts: &[Vec<Option<Verdict>>], row: usize) -> Verdict {
+    fn total(&self, parts: &[Vec<Option<Verdict>>], standing: &[Vec<f64>], row: usize) -> Verdict {
         let mut sum = 0.0f64;
         let mut reasons = Vec::new();
-        for (Part { settings, .. }, verdicts) in self.parts.iter().zip(parts) {
+        for ((Part { settings, .. }, verdicts), standing) in self.parts.iter().zip(parts).zip(standing) {
             let Some(verdict) = &verdicts[row] else { break };
             let (label, reason) = (&settings.label, verdict.reason());
             match verdict.value() {
@@ -192,7 +214,8 @@ impl Mix {
                     if let Some(whole) = settings.shuts(verdict) {
                         return Verdict::score(whole, format!("{label}: gate closed at {score}: {reason}"));
                     }
-                    sum += f64::from(settings.weight) * f64::from(score);
+                    let counted = standing.get(row).copied().unwrap_or(f64::from(score));
+                    sum += f64::from(settings.weight) * counted;
                     if !reason.is_empty() {
                         reasons.push(format!("{label}: {reason}"));
                     }
@@ -209,6 +232,26 @@ impl PartSettings {
         let (gate, score) = (self.gate?, verdict.value()?);
         (score < gate.threshold).then(|| gate.closed.unwrap_or(score))
     }
+}
+
+/// z = (r − mean)/(std + 1e-4) among the samples of a prompt with a verdict, n − 1 in the deviation; 0 of a single one. What
+/// Intuitor's code does to each reward before they are added (arXiv 2505.19590).
+fn standardised(attempts: &[Attempt<'_>], column: &[Option<Verdict>]) -> Vec<f64> {
+    const EPSILON: f64 = 1e-4;
+    let score = |row: usize| column[row].as_ref().and_then(Verdict::value).map(f64::from);
+    let mut groups: BTreeMap<(usize, &str), Vec<usize>> = BTreeMap::new();
+    for row in (0..attempts.len()).filter(|row| score(*row).is_some()) {
+        groups.entry(attempts[row].prompt_key()).or_default().push(row);
+    }
+    let mut out = vec![0.0; attempts.len()];
+    for rows in groups.values() {
+        let scores: Vec<f64> = rows.iter().filter_map(|row| score(*row)).collect();
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+        let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
+        let deviation = (squares / (scores.len() as f64 - 1.0).max(1.0)).sqrt();
+        rows.iter().zip(&scores).for_each(|(row, score)| out[*row] = (score - mean) / (deviation + EPSILON));
+    }
+    out
 }
 
 fn wrong(message: impl Into<String>) -> Problem {
@@ -268,6 +311,28 @@ mod tests {
         let verdicts = mix.score(&[attempt]);
         assert_eq!(verdicts.total[0].value(), Some(1.0 - 0.25));
         assert_eq!(verdicts.parts[1][0].as_ref().unwrap().value(), Some(-0.5));
+    }
+
+    /// Scores −1, −2 and −3 of one prompt are 1, 0 and −1 deviations from their mean; another prompt has a mean of its own.
+    #[test]
+    fn a_part_may_be_standardised_among_the_samples_of_a_prompt() {
+        let spec = json!([{"name": "length", "max": 1, "normalise": "group", "weight": 2}]);
+        let mix = Mix::build(&spec, "answer").unwrap();
+        let metadata = Map::new();
+        let attempt = |prompt, tokens| Attempt { tokens, ..Attempt::new(prompt, "x", None, &metadata) };
+        let attempts = [attempt("a", 1), attempt("a", 2), attempt("b", 9), attempt("a", 3)];
+        let plain = Mix::build(&json!([{"name": "length", "max": 1}]), "answer").unwrap().score(&attempts);
+        let given = mix.score(&attempts);
+        assert_eq!(given.parts, plain.parts, "what is reported is the score itself");
+        let scores: Vec<f64> = plain.total.iter().map(|verdict| f64::from(verdict.value().unwrap())).collect();
+        let of_a = [scores[0], scores[1], scores[3]];
+        let mean = of_a.iter().sum::<f64>() / 3.0;
+        let deviation = (of_a.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+        for (row, score) in [(0, scores[0]), (1, scores[1]), (3, scores[3])] {
+            let whole = f64::from(given.total[row].value().unwrap());
+            assert!((whole - 2.0 * (score - mean) / (deviation + 1e-4)).abs() < 1e-5, "{row}: {whole}");
+        }
+        assert_eq!(given.total[2].value(), Some(0.0), "alone with its prompt");
     }
 
     #[test]

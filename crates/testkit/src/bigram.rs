@@ -386,6 +386,14 @@ impl Engine for Bigram {
         Ok(())
     }
 
+    fn learned(&self) -> &[f32] {
+        &self.weights
+    }
+
+    fn set_learned(&mut self, values: &[f32]) {
+        self.weights.copy_from_slice(values);
+    }
+
     fn reset_optimizer(&mut self) {
         self.optimizers.clear();
     }

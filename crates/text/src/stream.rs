@@ -1,5 +1,7 @@
 //! Text as it is generated.
 
+use std::ops::Range;
+
 use crate::Tokenizer;
 
 /// How many ids are decoded again for a new one: enough for the longest character (four one-byte tokens) and the blank
@@ -20,6 +22,32 @@ impl Tokenizer {
     /// A stream that starts with nothing.
     pub fn stream(&self) -> TextStream {
         TextStream { tokenizer: self.clone(), ids: Vec::new(), given: 0 }
+    }
+}
+
+impl Tokenizer {
+    /// The bytes of [`Tokenizer::decode`] that each id wrote. Ids that share a character all wrote it; a special token wrote
+    /// nothing.
+    pub fn places(&self, ids: &[u32]) -> Vec<Range<usize>> {
+        let mut stream = self.stream();
+        let mut places: Vec<Range<usize>> = Vec::with_capacity(ids.len());
+        let (mut written, mut pending) = (0, 0);
+        for &id in ids {
+            places.push(written..written);
+            // A special token in the middle of a character would be waited for with it.
+            pending += usize::from(!self.is_special(id));
+            let piece = stream.push(id).len();
+            let settled = stream.given == stream.ids.len();
+            if settled {
+                let whose = places.iter_mut().zip(ids).rev().filter(|(_, id)| !self.is_special(**id)).take(pending);
+                whose.for_each(|(place, _)| place.end = written + piece);
+                (written, pending) = (written + piece, 0);
+            }
+        }
+        let rest = stream.finish().len();
+        let whose = places.iter_mut().zip(ids).rev().filter(|(_, id)| !self.is_special(**id)).take(pending);
+        whose.for_each(|(place, _)| place.end = written + rest);
+        places
     }
 }
 

@@ -124,3 +124,32 @@ fn chat_templates_render_as_jinja2_does() {
     println!("{} renderings", cases.len());
     assert!(cases.len() >= 41);
 }
+
+/// Where each token wrote in the decoded text: a merged blank belongs to its word, half characters share one, special
+/// tokens write nothing.
+#[test]
+fn places_of_tokens_cover_the_text() {
+    let Some(data) = data() else { return };
+    let tokenizer = smollm2(&data);
+    for text in ["so it is 12.5, and 72.", " 6 × 12 = 72 — 🦙🦙 naïve", "a\n\nb  c", "漢字かな交じり文"]
+    {
+        let mut ids = tokenizer.encode(text);
+        ids.insert(2, tokenizer.eos().unwrap());
+        ids.push(tokenizer.eos().unwrap());
+        let (places, whole) = (tokenizer.places(&ids), tokenizer.decode(&ids));
+        assert_eq!(places.len(), ids.len());
+        assert!(places[2].is_empty() && places[ids.len() - 1].is_empty(), "{text}: {places:?}");
+        let mut end = 0;
+        for (id, place) in ids.iter().zip(&places).filter(|(id, _)| !tokenizer.is_special(**id)) {
+            assert!(place.start <= end && place.end >= end, "{text}: {places:?}");
+            end = place.end;
+            let written = &whole[place.clone()];
+            let own = tokenizer.decode(&[*id]);
+            assert!(own.contains('\u{FFFD}') || own == written, "{own:?} {written:?}");
+        }
+        assert_eq!(end, whole.len(), "{text}");
+    }
+    let ids = tokenizer.encode("it is 72");
+    let places = tokenizer.places(&ids);
+    assert_eq!(places[2].start, 5, "the blank before the number is its token's: {places:?}");
+}

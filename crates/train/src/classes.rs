@@ -57,8 +57,14 @@ mod tests {
 
     /// Prompts by how many of their answers are right; `None` got no verdict.
     fn evaluation(prompts: &[(&str, usize, usize, usize)]) -> Evaluation {
-        let attempt =
-            |verdict: Verdict| AttemptRecord { completion: String::new(), tokens: 1, truncated: false, verdict };
+        let attempt = |verdict: Verdict| AttemptRecord {
+            completion: String::new(),
+            tokens: 1,
+            truncated: false,
+            verdict,
+            confidence: None,
+            found: None,
+        };
         let records = prompts.iter().map(|&(id, right, wrong, none)| {
             let verdicts =
                 [(right, Verdict::score(1.0, "")), (wrong, Verdict::score(0.0, "")), (none, Verdict::none("x"))];

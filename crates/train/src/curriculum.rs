@@ -12,10 +12,10 @@
 use std::collections::BTreeSet;
 
 use lapidary_core::{Item, Key, Kind, Problem, Purpose, Result};
-use lapidary_reward::Mix;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::Bench;
+use crate::judge::Judge;
 use crate::prompts::Prompts;
 use crate::recipe::{Curriculum, Switch};
 use crate::rollouts::{Sampled, Sampling, sample};
@@ -67,7 +67,7 @@ pub(crate) struct Pool<'r> {
 /// How a pool is measured: how answers are drawn and scored, and at which step of the run.
 pub(crate) struct Measuring<'a> {
     pub(crate) prompts: &'a Prompts,
-    pub(crate) rewards: &'a Mix,
+    pub(crate) judge: &'a Judge,
     pub(crate) sampling: Sampling,
     pub(crate) step: u64,
 }
@@ -232,7 +232,7 @@ impl<'r> Pool<'r> {
         for chunk in indices.chunks((SEQUENCES_AT_ONCE / count).max(1)) {
             let items = chunk.iter().map(|&index| measuring.prompts.item(index)).collect::<Result<Vec<Item>>>()?;
             let place = (root, counted.len());
-            let groups = sample((bench, &*bench.engine), &items, sampling, measuring.rewards, place, Phase::Measure)?;
+            let groups = sample((bench, &*bench.engine), &items, sampling, measuring.judge, place, Phase::Measure)?;
             counted.extend(groups.iter().map(|group| self.count(group)));
         }
         Ok(counted)

@@ -8,11 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lapidary_core::{Item, Key, Purpose, Result, TokenRole};
-use lapidary_engine::{Choose, Engine, Record};
-use lapidary_reward::Mix;
-
 use crate::bench::Bench;
+use crate::judge::Judge;
 use crate::learn::{Lesson, Part, learn, update_of};
 use crate::prompts::{Prompts, Tasks};
 use crate::recipe::{AnswerFilter, Distill};
@@ -21,9 +18,11 @@ use crate::rl::mix;
 use crate::rollouts::{Sampled, Sampling, sample};
 use crate::rows::Rows;
 use crate::sft::metrics_of;
-use crate::stage::{StepReport, Work};
+use crate::stage::{Asks, StepReport, Work};
 use crate::state::RunState;
 use crate::watch::{Metrics, Phase};
+use lapidary_core::{Item, Key, Purpose, Result, TokenRole};
+use lapidary_engine::{Choose, Engine, Record};
 
 /// Tokens of a sequence whose repetition counts.
 const SEQUENCE: usize = 4;
@@ -35,7 +34,7 @@ const REASONS: [&str; 8] =
 pub(crate) struct DistillWork<'r> {
     distill: &'r Distill,
     prompts: Prompts,
-    rewards: Mix,
+    judge: Judge,
     teacher: Option<Box<dyn Engine>>,
     reference: Option<Reference>,
     seed: u64,
@@ -44,8 +43,8 @@ pub(crate) struct DistillWork<'r> {
 impl<'r> DistillWork<'r> {
     pub(crate) fn new(distill: &'r Distill, tasks: &mut Tasks, seed: u64) -> Result<Self> {
         let prompts = Prompts::new(tasks, &distill.task, seed)?;
-        let rewards = mix(&distill.rewards, prompts.task().answer_reward())?;
-        Ok(Self { distill, prompts, rewards, teacher: None, reference: None, seed })
+        let judge = Judge::new(mix(&distill.rewards, prompts.task().answer_reward())?)?;
+        Ok(Self { distill, prompts, judge, teacher: None, reference: None, seed })
     }
 
     /// Answers to the next prompts.
@@ -61,7 +60,7 @@ impl<'r> DistillWork<'r> {
         };
         let key = (Key::new(self.seed, Purpose::Sample).at(state.step), 0);
         let engine = self.teacher.as_deref().unwrap_or(&*bench.engine);
-        sample((bench, engine), &items, sampling, &self.rewards, key, Phase::Sample)
+        sample((bench, engine), &items, sampling, &self.judge, key, Phase::Sample)
     }
 
     /// Learns the answers that were kept; what that says of itself.
@@ -90,11 +89,14 @@ impl<'r> DistillWork<'r> {
 
 impl Work for DistillWork<'_> {
     fn step(&mut self, bench: &mut Bench<'_, '_>, state: &mut RunState) -> Result<StepReport> {
+        self.judge.recall(&state.memory);
         let mut groups = self.sample(bench, state)?;
+        state.memory = self.judge.remember(groups.iter().flatten());
         let mut metrics = judge(&self.distill.filter, &mut groups);
         let before = state.tokens;
         let stopwatch = bench.stopwatch;
         metrics.extend(stopwatch.time(Phase::Learn, || self.learn(bench, state, &groups))?);
+        self.judge.follow(&*bench.engine);
         let samples: Vec<Sampled> = groups.into_iter().flatten().collect();
         let sampled: usize = samples.iter().map(Sampled::length).sum();
         let tokens = sampled as u64 + state.tokens - before;
@@ -105,8 +107,23 @@ impl Work for DistillWork<'_> {
         &self.prompts
     }
 
+    fn asks(&self) -> Asks {
+        self.judge.asks()
+    }
+
+    fn set_mean(&mut self, mean: Box<dyn Engine>) {
+        self.judge.set_mean(mean);
+    }
+
+    fn mean(&self) -> Option<&dyn Engine> {
+        self.judge.mean()
+    }
+
     fn set_reference(&mut self, reference: Reference) {
-        self.reference = Some(reference);
+        if self.judge.asks().frozen {
+            self.judge.set_frozen(reference.clone());
+        }
+        self.reference = Some(reference).filter(|_| self.distill.objective.needs_reference());
     }
 
     fn set_teacher(&mut self, teacher: Box<dyn Engine>) {
@@ -226,6 +243,7 @@ mod tests {
             completion: text.into(),
             answer: None,
             metadata: Default::default(),
+            readings: Vec::new(),
             verdict: reward.map_or(Verdict::none("?"), |reward| Verdict::score(reward, "")),
             rewards: Default::default(),
             length_penalty: 0.0,

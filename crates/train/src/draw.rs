@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lapidary_core::{Item, Key, Kind, Problem, Purpose, Result};
 use lapidary_engine::{Choose, Engine, Record};
-use lapidary_reward::Mix;
 
 use crate::bench::Bench;
 use crate::curriculum::Pool;
 use crate::hint::{Given, Hinting};
+use crate::judge::Judge;
 use crate::prompts::Prompts;
 use crate::recipe::{DynamicSampling, OnExhausted, Rl, RoutingReplay, Surplus, Truncated};
 use crate::rollouts::{Sampled, Sampling, sample_after};
@@ -43,6 +43,8 @@ pub(crate) struct Step {
     pub(crate) kept: Vec<usize>,
     /// False where dynamic sampling found too little: a length penalty alone is nothing to learn.
     pub(crate) teaches: bool,
+    /// Samples that only voted, by prompt of this step.
+    pub(crate) voters: Vec<Vec<Sampled>>,
     held: usize,
     /// The items of those that were sampled now, and what they were given.
     items: Vec<Item>,
@@ -82,6 +84,12 @@ impl Step {
     /// What was asked now, each with its answers.
     pub(crate) fn asked(&self) -> impl Iterator<Item = (&Item, &[Sampled])> {
         self.items.iter().zip(self.groups[self.held..].iter().map(Vec::as_slice))
+    }
+
+    /// All samples of each prompt that was answered now, those that only voted included.
+    pub(crate) fn votes(&self) -> Vec<Vec<&Sampled>> {
+        let groups = self.groups[self.held..].iter().zip(&self.voters);
+        groups.map(|(group, voters)| group.iter().chain(voters).collect()).collect()
     }
 
     /// The samples to learn from.
@@ -145,7 +153,7 @@ pub(crate) struct Drawing<'a, 'r> {
     pub(crate) rl: &'r Rl,
     pub(crate) prompts: &'a mut Prompts,
     pub(crate) pool: Option<&'a Pool<'r>>,
-    pub(crate) rewards: &'a Mix,
+    pub(crate) judge: &'a Judge,
     /// Who answers; the model at hand where there is no other.
     pub(crate) sampler: Option<&'a dyn Engine>,
     pub(crate) hinting: Option<&'a Hinting<'r>>,
@@ -170,6 +178,7 @@ impl Drawing<'_, '_> {
         let once = DynamicSampling { max_rounds: 1, ..DynamicSampling::default() };
         let rule = self.rl.dynamic_sampling.as_ref().unwrap_or(&once);
         let mut sampling = sampling_of(self.rl, temperature);
+        sampling.samples = sampling.samples.max(self.judge.mix().votes().unwrap_or(0));
         sampling.record.routing |=
             self.rl.routing_replay == RoutingReplay::Off && bench.engine.model().experts.is_some();
         let key = Key::new(self.seed, Purpose::Sample).at(state.step);
@@ -188,7 +197,11 @@ impl Drawing<'_, '_> {
             let given = self.hinting.map_or_else(Vec::new, |hinting| hinting.give(bench, &items, state, first));
             let hints: Vec<&[Vec<u32>]> = given.iter().map(|given| given.tokens.as_slice()).collect();
             let (asked, key) = ((items.as_slice(), hints.as_slice()), (key, first));
-            step.groups.extend(sample_after((bench, engine), asked, sampling, self.rewards, key, Phase::Sample)?);
+            let sampled = sample_after((bench, engine), asked, sampling, self.judge, key, Phase::Sample)?;
+            for mut group in sampled {
+                step.voters.push(group.split_off(self.rl.samples_per_prompt.min(group.len())));
+                step.groups.push(group);
+            }
             step.items.extend(items);
             step.given.extend(given);
             for group in first..step.groups.len() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lapidary_core::{Kind, Problem, Result};
 use lapidary_engine::Engine;
-use lapidary_eval::{Correction, Evaluation, Settings, correction, evaluate_again};
+use lapidary_eval::{Correction, Evaluation, Gauge, Judges, Settings, correction, evaluate_again};
 use lapidary_reward::Reward;
 use lapidary_task::{Split, Task};
 use lapidary_text::Tokenizer;
@@ -25,6 +25,8 @@ const LIMIT_BYTES: u64 = 1 << 30;
 pub(crate) struct Evaluator {
     task: Arc<dyn Task>,
     reward: Box<dyn Reward>,
+    /// How sure the model is, where the recipe wants to know.
+    gauge: Option<Gauge>,
     settings: Settings,
     second_turn: Option<EvalTurn>,
 }
@@ -51,7 +53,16 @@ impl Evaluator {
             max_new_tokens: eval.max_new_tokens,
             ..Settings::default()
         };
-        Ok(Some(Self { task, reward, settings, second_turn: eval.second_turn.clone() }))
+        if reward.reads().is_some() || reward.votes().is_some() {
+            let message = format!("reward `{name}` cannot say whether a held-out answer is right");
+            return Err(Problem::new(Kind::Usage, "R041", message)
+                .why("it goes by what the model says of itself, or by other answers to the prompt")
+                .hint("evaluate by `answer`; with `[eval.confidence]` the evaluation says how sure the model is"));
+        }
+        // A checked recipe holds a measure that makes sense.
+        let gauge = |measure| Gauge::new(measure).unwrap_or_else(|why| unreachable!("{why}"));
+        let gauge = eval.confidence.as_ref().map(gauge);
+        Ok(Some(Self { task, reward, gauge, settings, second_turn: eval.second_turn.clone() }))
     }
 
     /// How many prompts are asked.
@@ -62,9 +73,9 @@ impl Evaluator {
     /// Asks every prompt; the same prompts and the same draws every time, so that two evaluations differ by the weights alone.
     pub(crate) fn evaluate(&self, engine: &dyn Engine, tokenizer: &Tokenizer, ear: &Ear<'_>) -> Result<Evaluation> {
         let progress = ear.progress(Phase::Evaluate, self.settings.prompts as u64);
-        lapidary_eval::evaluate(engine, tokenizer, &*self.task, &*self.reward, &self.settings, &|done, _| {
-            progress.reach(done as u64)
-        })
+        let judges = Judges { reward: &*self.reward, gauge: self.gauge.as_ref() };
+        let heard = |done: usize, _: usize| progress.reach(done as u64);
+        lapidary_eval::evaluate(engine, tokenizer, &*self.task, judges, &self.settings, &heard)
     }
 }
 
@@ -108,7 +119,7 @@ pub(crate) fn record(
     let (accuracy, low, high) =
         summary.accuracy.map_or((0.0, 0.0, 1.0), |found| (found.estimate, found.low, found.high));
     let reward = summary.score.map_or(0.0, |score| score.estimate);
-    let row = Row::new(step, stage, stage_name)
+    let mut row = Row::new(step, stage, stage_name)
         .with("eval/accuracy", accuracy)
         .with("eval/accuracy_low", low)
         .with("eval/accuracy_high", high)
@@ -116,6 +127,20 @@ pub(crate) fn record(
         .with("eval/mean_length", summary.mean_length)
         .with("eval/clipped_ratio", summary.truncated_share)
         .with("eval/frac_no_verdict", summary.no_verdict as f64 / summary.attempts.max(1) as f64);
+    if let Some(found) = &evaluation.calibration {
+        row = row
+            .with("eval/confidence", found.confidence)
+            .with("eval/ece", found.ece.estimate)
+            .with("eval/ece_low", found.ece.low)
+            .with("eval/ece_high", found.ece.high)
+            .with("eval/ece_equal_mass", found.ece_equal_mass)
+            .with("eval/mce", found.mce)
+            .with("eval/brier", found.brier.estimate)
+            .with("eval/frac_not_found", found.not_found as f64 / found.answers.max(1) as f64);
+        if let Some(auroc) = found.auroc {
+            row = row.with("eval/auroc", auroc);
+        }
+    }
     let record = EvaluationRecord {
         step,
         stage,

@@ -11,7 +11,7 @@ use crate::disk::human_bytes;
 use crate::prompts::{Prompts, check_length};
 use crate::recipe::{Recipe, Stage};
 use crate::sft::example;
-use crate::stage::Work;
+use crate::stage::{Asks, Work};
 
 /// Items of a task whose lengths are looked at: they stand for the others, and show at once that a prompt cannot fit.
 const ITEMS_SEEN: u64 = 64;
@@ -77,7 +77,7 @@ pub struct MemoryPlan {
     pub gradients: u64,
     /// Both moments of AdamW in f32.
     pub moments: u64,
-    /// The frozen reference model, where a stage has a KL term.
+    /// The frozen reference model, where a stage has a KL term or a reward that asks it, and the moving mean of the weights.
     pub reference: u64,
     /// What a micro-batch keeps for its backward pass, and the working memory of learning.
     pub activations: u64,
@@ -139,13 +139,13 @@ impl Plan {
             None => parameters,
         };
         let footprint = Footprint::of(model, threads);
-        let mut memory = memory_of_weights(recipe, &footprint, trained);
+        let mut memory = memory_of_weights(recipe, works, &footprint, trained);
         for (stage, work) in recipe.stages.iter().zip(works) {
             let longest = longest_sequence(stage, work.prompts(), tokenizer, model.context)?;
             let plan = stage_plan(stage, work.prompts(), longest);
             let microbatch = (stage.training().tokens_per_microbatch as u64).min(plan.tokens_per_step).max(longest);
             memory.activations = memory.activations.max(footprint.activations(microbatch as usize, false) as u64);
-            if !matches!(stage, Stage::Sft(_)) {
+            if stage.samples() {
                 let together = plan.completions_per_step.min(footprint.sampled_together as u64);
                 memory.kv_cache = memory.kv_cache.max(together * longest * footprint.cache_per_token as u64);
             }
@@ -214,15 +214,19 @@ fn checkpoint_bytes(parameters: u64, optimizers: u64) -> u64 {
     (1 + 2 * optimizers) * F32 * parameters + TOKENIZER_AND_STATE
 }
 
-fn memory_of_weights(recipe: &Recipe, footprint: &Footprint, trained: u64) -> MemoryPlan {
+fn memory_of_weights(recipe: &Recipe, works: &[Box<dyn Work + '_>], footprint: &Footprint, trained: u64) -> MemoryPlan {
     // In the first stage of a run with an adapter the reference is the model without it.
-    let copied = |(at, stage): (usize, &Stage)| stage.needs_reference() && (at > 0 || recipe.adapter.is_none());
-    let reference = recipe.stages.iter().enumerate().any(copied);
+    let copies = |(at, (stage, asks)): (usize, (&Stage, Asks))| {
+        let frozen = (stage.needs_reference() || asks.frozen) && (at > 0 || recipe.adapter.is_none());
+        u64::from(frozen) + u64::from(asks.mean)
+    };
+    let copies =
+        recipe.stages.iter().zip(works.iter().map(|work| work.asks())).enumerate().map(copies).max().unwrap_or(0);
     MemoryPlan {
         weights: footprint.weights as u64,
         gradients: F32 * trained,
         moments: 2 * F32 * trained * optimizers(recipe),
-        reference: if reference { footprint.weights as u64 } else { 0 },
+        reference: copies * footprint.weights as u64,
         ..MemoryPlan::default()
     }
 }
@@ -249,6 +253,7 @@ fn longest_sequence(stage: &Stage, prompts: &Prompts, tokenizer: &Tokenizer, con
                 (prompt + rl.max_new_tokens.max(learned)).min(context)
             }
             Stage::Distill(distill) => (prompt + distill.max_new_tokens).min(context),
+            Stage::SelfFeedback(feedback) => (prompt + feedback.max_new_tokens).min(context),
         };
         longest = longest.max(row as u64);
     }
@@ -261,10 +266,12 @@ fn stage_plan(stage: &Stage, prompts: &Prompts, longest: u64) -> StagePlan {
         Stage::Sft(_) => 1,
         Stage::Rl(rl) => rl.samples_per_prompt as u64,
         Stage::Distill(distill) => distill.samples_per_prompt as u64,
+        Stage::SelfFeedback(feedback) => feedback.samples_per_prompt as u64,
     };
     let prompts_per_step = training.prompts_per_step as u64;
     let completions = prompts_per_step * samples;
-    let updates = stage.optimizer_steps() / training.steps;
+    // A stage that learns nothing still goes through its rows once.
+    let updates = (stage.optimizer_steps() / training.steps).max(1);
     let rows_at_once = (training.tokens_per_microbatch as u64 / longest).max(1);
     let items = prompts.task().len(Split::Train).map(|len| len as u64);
     StagePlan {

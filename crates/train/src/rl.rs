@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use lapidary_algo::{Experience, Objective};
 use lapidary_core::{Key, Purpose, Result};
-use lapidary_reward::Mix;
+use lapidary_engine::Engine;
+use lapidary_reward::{Mix, Reward};
 use serde_json::{Map, Value};
 
 use crate::bench::Bench;
@@ -18,6 +19,7 @@ use crate::draw::{Drawing, Step, sampling_of};
 use crate::health::{Limits, Vitals};
 use crate::hint::{Blend, Hinting, Mixture};
 use crate::interleave::{After, Interleaver};
+use crate::judge::Judge;
 use crate::learn::{Learned, Lesson, learn, update_of};
 use crate::levels::Ladder;
 use crate::look::look;
@@ -28,10 +30,11 @@ use crate::reference::Reference;
 use crate::rollouts::Sampled;
 use crate::rows::Rows;
 use crate::second_layer::{self, Layer, Second};
-use crate::stage::{StepReport, Work, named};
+use crate::stage::{Asks, StepReport, Work, named};
 use crate::state::RunState;
 use crate::summary::{self, Merged};
 use crate::temperature::Thermostat;
+use crate::votes;
 use crate::watch::{Metrics, Phase};
 
 /// The work of an rl stage.
@@ -45,7 +48,9 @@ pub(crate) struct RlWork<'r> {
     thermostat: Option<Thermostat<'r>>,
     hinting: Option<Hinting<'r>>,
     interleaver: Option<Interleaver<'r>>,
-    rewards: Mix,
+    judge: Judge,
+    /// What checks the task's answers, where a vote is held: for what is logged.
+    gold: Option<Box<dyn Reward>>,
     reference: Option<Reference>,
     layer: Option<Layer<'r>>,
     seed: u64,
@@ -101,7 +106,8 @@ impl<'r> RlWork<'r> {
             None => (Prompts::new(tasks, &rl.task, seed)?, None),
             Some(rule) => one_shot::prompts(rule, rl, tasks, seed).map(|(prompts, chosen)| (prompts, Some(chosen)))?,
         };
-        let rewards = mix(&rl.rewards, prompts.task().answer_reward())?;
+        let judge = Judge::new(mix(&rl.rewards, prompts.task().answer_reward())?)?;
+        let gold = judge.gold(rl, prompts.task().answer_reward())?;
         let pool = rl.curriculum.as_ref().map(|rule| Pool::new(rule, &prompts, seed)).transpose()?;
         let ladder = rl.difficulty.as_ref();
         let ladder = ladder.map(|rule| Ladder::new(rule, &rl.task, tasks, seed)).transpose()?;
@@ -119,7 +125,8 @@ impl<'r> RlWork<'r> {
             thermostat,
             hinting,
             interleaver,
-            rewards,
+            judge,
+            gold,
             reference: None,
             layer,
             seed,
@@ -134,9 +141,10 @@ impl<'r> RlWork<'r> {
     fn draw(&mut self, bench: &Bench<'_, '_>, state: &mut RunState) -> Result<(Step, Metrics)> {
         let temperature = self.temperature(state);
         let mut metrics = Metrics::new();
+        self.judge.recall(&state.memory);
         if let Some(pool) = &self.pool {
             let sampling = sampling_of(self.rl, temperature);
-            let measuring = Measuring { prompts: &self.prompts, rewards: &self.rewards, sampling, step: state.step };
+            let measuring = Measuring { prompts: &self.prompts, judge: &self.judge, sampling, step: state.step };
             let draws = pool.prepare(bench, &mut state.curriculum, &measuring, state.stage_step)?;
             metrics.push(("curriculum/draws".into(), draws as f64));
         }
@@ -148,12 +156,16 @@ impl<'r> RlWork<'r> {
                 None => &mut self.prompts,
             },
             pool: self.pool.as_ref(),
-            rewards: &self.rewards,
+            judge: &self.judge,
             sampler: self.reference.as_ref().filter(|_| separate).and_then(Reference::engine),
             hinting: self.hinting.as_ref(),
             seed: self.seed,
         };
         let step = drawing.fill(bench, state, temperature)?;
+        state.memory = self.judge.remember(step.fresh());
+        if let (Some(label), Some(gold)) = (self.judge.mix().voting(), &self.gold) {
+            metrics.extend(votes::metrics(&step.votes(), label, &**gold));
+        }
         if let Some(pool) = &self.pool {
             metrics.extend(pool.metrics(&state.curriculum));
             metrics.push(("curriculum/others".into(), step.others() as f64));
@@ -306,7 +318,7 @@ impl<'r> RlWork<'r> {
     /// Second answers to those of `first`, ready to be learned from.
     fn second(&self, bench: &Bench<'_, '_>, state: &RunState, first: &Step) -> Result<Option<(Second, Rows, f64)>> {
         let Some(layer) = &self.layer else { return Ok(None) };
-        let mut second = layer.sample(bench, state, first, &self.rewards)?;
+        let mut second = layer.sample(bench, state, first, &self.judge)?;
         let objective = self.rl.objective.at(&state.method);
         let (mut rows, judged) = self.judge(bench, &objective, &mut second.step)?;
         layer.imitate(&mut second.step, &mut rows);
@@ -450,6 +462,7 @@ impl Work for RlWork<'_> {
             evaluate = saturated;
         }
         metrics.extend(self.look_ahead(bench, state, &step)?);
+        self.judge.follow(&*bench.engine);
         let after = self.interleave(bench, state, (&step, &mut metrics))?;
         let mut warnings =
             state.health.observe(state.step + 1, &self.limits(), &self.vitals(&metrics, &step, judged.reward));
@@ -458,7 +471,10 @@ impl Work for RlWork<'_> {
         let second = second.into_iter().flat_map(|second| second.groups).flatten();
         warnings.extend(after.warnings);
         let sampled: usize = step.fresh().map(Sampled::length).sum();
-        let mut samples: Vec<Sampled> = step.groups.into_iter().flatten().collect();
+        if state.stage_step == 0 {
+            warnings.extend(self.judge.warn(state.step + 1, objective.kl.coefficient));
+        }
+        let mut samples: Vec<Sampled> = step.groups.into_iter().chain(step.voters).flatten().collect();
         let first = samples.len();
         samples.extend(second);
         let sampled = sampled + samples[first..].iter().map(Sampled::length).sum::<usize>();
@@ -475,8 +491,24 @@ impl Work for RlWork<'_> {
         self.ladder.as_ref().map_or(&self.prompts, Ladder::hardest)
     }
 
+    fn asks(&self) -> Asks {
+        self.judge.asks()
+    }
+
     fn set_reference(&mut self, reference: Reference) {
-        self.reference = Some(reference);
+        if self.judge.asks().frozen {
+            self.judge.set_frozen(reference.clone());
+        }
+        let separate = self.layer.as_ref().is_some_and(Layer::separate);
+        self.reference = Some(reference).filter(|_| self.measures(&self.rl.objective) || separate);
+    }
+
+    fn set_mean(&mut self, mean: Box<dyn Engine>) {
+        self.judge.set_mean(mean);
+    }
+
+    fn mean(&self) -> Option<&dyn Engine> {
+        self.judge.mean()
     }
 }
 

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 
 use lapidary_core::{Item, Key, Kind, Problem, PromptText, Ragged, Result, Rollout, StopReason, TokenRole, Verdict};
 use lapidary_engine::{Choose, Engine, Record, SampleRequest};
+use lapidary_reward::confidence::Readings;
+use lapidary_reward::intrinsic::{Seen, View};
 use lapidary_reward::{Attempt, Mix, MixVerdicts};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::bench::Bench;
 use crate::disk::guarded;
+use crate::judge::Judge;
 use crate::prompts::check_length;
 use crate::watch::{Example, Phase};
 
@@ -46,6 +50,9 @@ pub struct Sampled {
     pub length_penalty: f64,
     /// Its advantage; `None` where it was not learned from.
     pub advantage: Option<f32>,
+    /// What models say of its tokens, where a reward asks; known in the step that samples it.
+    #[serde(skip)]
+    pub readings: Vec<(View, Readings)>,
 }
 
 impl Sampled {
@@ -91,11 +98,11 @@ pub(crate) fn sample(
     (bench, engine): (&Bench<'_, '_>, &dyn Engine),
     items: &[Item],
     sampling: Sampling,
-    rewards: &Mix,
+    judge: &Judge,
     key: (Key, usize),
     phase: Phase,
 ) -> Result<Vec<Vec<Sampled>>> {
-    sample_after((bench, engine), (items, &[]), sampling, rewards, key, phase)
+    sample_after((bench, engine), (items, &[]), sampling, judge, key, phase)
 }
 
 /// What a request asks: an item, the first of its samples, and the tokens of its prompt without a hint.
@@ -110,7 +117,7 @@ pub(crate) fn sample_after(
     (bench, engine): (&Bench<'_, '_>, &dyn Engine),
     (items, hints): (&[Item], &[&[Vec<u32>]]),
     sampling: Sampling,
-    rewards: &Mix,
+    judge: &Judge,
     (key, first): (Key, usize),
     phase: Phase,
 ) -> Result<Vec<Vec<Sampled>>> {
@@ -147,7 +154,7 @@ pub(crate) fn sample_after(
             groups[asked.item].push(sampled);
         }
     }
-    bench.stopwatch.time(Phase::Reward, || score(&mut groups, rewards));
+    score((bench, engine), &mut groups, judge)?;
     Ok(groups)
 }
 
@@ -212,6 +219,7 @@ fn unscored(
         rewards: Map::new(),
         length_penalty: 0.0,
         advantage: None,
+        readings: Vec::new(),
     }
 }
 
@@ -223,17 +231,28 @@ fn after_prompt(prompt: usize, support: &Ragged<u32>) -> Ragged<u32> {
     out
 }
 
-fn score(groups: &mut [Vec<Sampled>], rewards: &Mix) {
-    let verdicts = judge(groups.iter().flatten(), rewards);
+fn score(at: (&Bench<'_, '_>, &dyn Engine), groups: &mut [Vec<Sampled>], judge: &Judge) -> Result<()> {
+    let verdicts = judge.judge(at, groups)?;
     for (row, sampled) in groups.iter_mut().flatten().enumerate() {
         sampled.verdict = verdicts.total[row].clone();
-        sampled.rewards = parts_of(&verdicts, rewards, row);
+        sampled.rewards = parts_of(&verdicts, judge.mix(), row);
     }
+    Ok(())
 }
 
 /// What rewards say of samples, from nothing but the samples: those of a saved file get the verdicts that they got when they
 /// were drawn. The samples of a prompt are those with its number.
+///
+/// What models say of the tokens is not saved: a reward that asks gives saved samples no verdict.
 pub fn judge<'a>(samples: impl Iterator<Item = &'a Sampled> + Clone, rewards: &Mix) -> MixVerdicts {
+    attempts(samples, |attempts| rewards.score(attempts))
+}
+
+/// Samples as rewards take them.
+pub(crate) fn attempts<'a, T>(
+    samples: impl Iterator<Item = &'a Sampled> + Clone,
+    work: impl FnOnce(&[Attempt<'_>]) -> T,
+) -> T {
     let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for sampled in samples.clone() {
         lengths.entry(sampled.rollout.prompt).or_default().push(sampled.length());
@@ -250,9 +269,10 @@ pub fn judge<'a>(samples: impl Iterator<Item = &'a Sampled> + Clone, rewards: &M
             truncated: sampled.truncated(),
             group: lengths.get(&sampled.rollout.prompt).map_or(&[], Vec::as_slice),
             first: None,
+            seen: Some(Seen { group: sampled.rollout.prompt, readings: &sampled.readings }),
         })
         .collect();
-    rewards.score(&attempts)
+    work(&attempts)
 }
 
 /// [`Sampled::rewards`] of a row.
@@ -271,11 +291,11 @@ pub fn path_of(directory: &Path, step: u64) -> PathBuf {
     directory.join(format!("step-{step:06}{SUFFIX}"))
 }
 
-/// Writes samples as compressed JSON lines: the same bytes for the same samples.
-pub(crate) fn write(path: &Path, samples: &[Sampled]) -> Result<()> {
+/// Writes records as compressed JSON lines: the same bytes for the same records.
+pub(crate) fn write_lines<T: Serialize>(path: &Path, records: &[T]) -> Result<()> {
     let mut text = Vec::new();
-    for sampled in samples {
-        serde_json::to_writer(&mut text, sampled).map_err(|error| unreadable(path, &error.to_string()))?;
+    for record in records {
+        serde_json::to_writer(&mut text, record).map_err(|error| unreadable(path, &error.to_string()))?;
         text.push(b'\n');
     }
     let bytes =
@@ -293,6 +313,11 @@ pub(crate) fn write(path: &Path, samples: &[Sampled]) -> Result<()> {
 /// # Errors
 /// `Data`: a file that is no rollouts file, or that is damaged.
 pub fn read(path: &Path) -> Result<Vec<Sampled>> {
+    read_lines(path)
+}
+
+/// Reads what [`write_lines`] wrote.
+pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let bytes = fs::read(path).map_err(|error| Problem::io("read", path, &error))?;
     let size = zstd::zstd_safe::get_frame_content_size(&bytes).ok().flatten();
     let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= LIMIT_BYTES);
@@ -306,8 +331,11 @@ fn unreadable(path: &Path, why: &str) -> Problem {
     Problem::new(Kind::Data, "D043", format!("`{}` is not a file of rollouts", path.display())).why(why)
 }
 
-/// Makes the files of steps `from..=to` durable; a checkpoint counts on them.
+/// Makes the files of steps `from..=to` durable, where there are any; a checkpoint counts on them.
 pub(crate) fn sync(directory: &Path, from: u64, to: u64) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
     for step in from..=to {
         let path = path_of(directory, step);
         match fs::OpenOptions::new().append(true).open(&path) {
@@ -321,6 +349,9 @@ pub(crate) fn sync(directory: &Path, from: u64, to: u64) -> Result<()> {
 
 /// Removes files of steps after `step`, and half-written ones: a killed run left them.
 pub(crate) fn cut_back(directory: &Path, step: u64) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
     let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
     for entry in entries.map_err(|error| Problem::io("list", directory, &error))? {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -359,6 +390,7 @@ mod tests {
             rewards: [("answer".to_string(), number(reward))].into_iter().collect(),
             length_penalty: 0.0,
             advantage: reward.map(|_| 0.5),
+            readings: Vec::new(),
         }
     }
 
@@ -367,8 +399,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let samples = vec![sampled(Some(1.0)), sampled(None)];
         let (a, b) = (path_of(directory.path(), 3), path_of(directory.path(), 4));
-        write(&a, &samples).unwrap();
-        write(&b, &samples).unwrap();
+        write_lines(&a, &samples).unwrap();
+        write_lines(&b, &samples).unwrap();
         assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
         assert_eq!(read(&a).unwrap(), samples);
         fs::write(&a, b"no zstd").unwrap();

@@ -1,7 +1,7 @@
 //! The run directory: who holds it, what lies where, and whether a recipe may continue it.
 //!
 //! ```text
-//! recipe.toml  run.json  metrics.jsonl  events.jsonl  rollouts/  evaluations/  checkpoints/  references/  tensorboard/  report.html
+//! recipe.toml  run.json  metrics.jsonl  events.jsonl  rollouts/  traces/  pairs/  evaluations/  checkpoints/  references/  tensorboard/  report.html
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -20,7 +20,9 @@ const RECIPE_LIMIT_BYTES: u64 = 4 << 20;
 const LOCK: &str = ".lock";
 /// Everything that a run writes, and so everything that starting over removes.
 const FILES: &[&str] = &["metrics.jsonl", "events.jsonl", "report.html", "run.json", "recipe.toml"];
-const FOLDERS: &[&str] = &["checkpoints", "references", "best", "rollouts", "evaluations", "tensorboard"];
+const FOLDERS: &[&str] = &["checkpoints", "rollouts", "evaluations", "tensorboard"];
+/// Folders that only some stages need, made by these.
+const RARE_FOLDERS: &[&str] = &["references", "best", "traces", "pairs"];
 /// Keys of a recipe that change no byte of metrics, rollouts or weights, so a run may be continued with other values.
 const FREE_KEYS: &[&str] = &["name", "checkpoint"];
 
@@ -55,7 +57,7 @@ impl RunDirectory {
             )
             .hint("give another `--run-dir`, or start over with `--fresh`"));
         }
-        for folder in FOLDERS.iter().filter(|folder| !["references", "best"].contains(*folder)) {
+        for folder in FOLDERS {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(|error| Problem::io("make", &folder, &error))?;
         }
@@ -68,7 +70,7 @@ impl RunDirectory {
     }
 
     fn clear(&self) -> Result<()> {
-        for folder in FOLDERS {
+        for folder in FOLDERS.iter().chain(RARE_FOLDERS) {
             let path = self.path.join(folder);
             if path.exists() {
                 fs::remove_dir_all(&path).map_err(|error| Problem::io("remove", &path, &error))?;
@@ -105,6 +107,14 @@ impl RunDirectory {
     /// One file of samples per rl step.
     pub fn rollouts(&self) -> PathBuf {
         self.path.join("rollouts")
+    }
+    /// One file of traces per self-feedback step.
+    pub fn traces(&self) -> PathBuf {
+        self.path.join("traces")
+    }
+    /// The pairs of self-feedback stage `stage`, from 0.
+    pub fn pairs(&self, stage: usize) -> PathBuf {
+        self.path.join("pairs").join(format!("stage-{:02}.jsonl", stage + 1))
     }
     /// One file of answers per evaluation.
     pub fn evaluations(&self) -> PathBuf {

@@ -9,10 +9,10 @@
 
 use lapidary_core::{Item, Key, Purpose, Result, Verdict};
 use lapidary_engine::Choose;
-use lapidary_reward::Mix;
 
 use crate::bench::Bench;
 use crate::draw::{Step, right_from, sampling_of};
+use crate::judge::Judge;
 use crate::recipe::{Filter, Inputs, LayerGroup, LayerReward, PhraseOrder, Policies, Rl, SecondLayer};
 use crate::rollouts::{Sampled, sample};
 use crate::rows::Rows;
@@ -70,7 +70,7 @@ impl Layer<'_> {
         bench: &Bench<'_, '_>,
         state: &RunState,
         first: &Step,
-        rewards: &Mix,
+        judge: &Judge,
     ) -> Result<Second> {
         let key = Key::new(self.seed, Purpose::Sample).at_name("second layer").at(state.step);
         let parents = self.choose(first, key);
@@ -100,7 +100,7 @@ impl Layer<'_> {
             *temperature = self.rule.temperature;
         }
         (sampling.samples, sampling.max_new_tokens) = (self.rule.samples, self.rule.max_new_tokens);
-        let groups = sample((bench, &*bench.engine), &items, sampling, rewards, (key, 0), Phase::Sample)?;
+        let groups = sample((bench, &*bench.engine), &items, sampling, judge, (key, 0), Phase::Sample)?;
         let mut metrics = vec![("layer2/no_room".to_string(), no_room as f64)];
         metrics.extend(self.statistics(first, &asked, &groups));
         let (step, origins) = self.settle(first, &asked, groups);

@@ -5,6 +5,7 @@ use lapidary_engine::Engine;
 
 use crate::bench::Bench;
 use crate::distill::DistillWork;
+use crate::feedback::{FeedbackWork, QuestionRecord};
 use crate::prompts::{Prompts, Tasks};
 use crate::recipe::Stage;
 use crate::reference::Reference;
@@ -21,6 +22,8 @@ pub(crate) struct StepReport {
     pub(crate) metrics: Metrics,
     /// Every sample of an rl step.
     pub(crate) samples: Vec<Sampled>,
+    /// Every question of a self-feedback step.
+    pub(crate) traces: Vec<QuestionRecord>,
     pub(crate) warnings: Vec<Warning>,
     /// Moves between rewards and demonstrations.
     pub(crate) transitions: Vec<Transition>,
@@ -44,11 +47,33 @@ pub(crate) trait Work {
     /// Where prompts come from.
     fn prompts(&self) -> &Prompts;
 
-    /// Gives what a KL term measures against.
+    /// Gives what a KL term measures against, or what a reward asks.
     fn set_reference(&mut self, reference: Reference);
 
     /// Gives the model that answers in place of the one at hand, where the stage names one.
     fn set_teacher(&mut self, _: Box<dyn Engine>) {}
+
+    /// Which models its rewards ask beside the one at hand.
+    fn asks(&self) -> Asks {
+        Asks::default()
+    }
+
+    /// Gives the moving mean of the weights.
+    fn set_mean(&mut self, _mean: Box<dyn Engine>) {}
+
+    /// The moving mean of the weights, where the stage has one: part of what a checkpoint holds.
+    fn mean(&self) -> Option<&dyn Engine> {
+        None
+    }
+}
+
+/// Models that rewards ask beside the one at hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asks {
+    /// The model at the start of the stage.
+    pub(crate) frozen: bool,
+    /// The moving mean of the weights.
+    pub(crate) mean: bool,
 }
 
 /// Gets a stage ready: its task and its rewards are built, so that what is wrong with them is said before the first step.
@@ -57,6 +82,7 @@ pub(crate) fn prepare<'r>(stage: &'r Stage, tasks: &mut Tasks, seed: u64) -> Res
         Stage::Sft(sft) => Box::new(SftWork::new(sft, tasks, seed)?),
         Stage::Distill(distill) => Box::new(DistillWork::new(distill, tasks, seed)?),
         Stage::Rl(rl) => Box::new(RlWork::new(rl, tasks, seed)?),
+        Stage::SelfFeedback(feedback) => Box::new(FeedbackWork::new(feedback, tasks, seed)?),
     })
 }
 

@@ -24,7 +24,7 @@ use crate::watch::Warning;
 
 /// A state is a few numbers per evaluation; this is thousands of evaluations.
 const LIMIT_BYTES: u64 = 256 << 20;
-const FORMAT_VERSION: u64 = 2;
+const FORMAT_VERSION: u64 = 3;
 const FILE: &str = "state.json";
 /// A run that is warned more often has said what there is to say.
 pub const WARNINGS_KEPT: usize = 100;
@@ -76,6 +76,8 @@ pub struct RunState {
     pub difficulty: LevelState,
     /// The stage's sampling temperature where it moves.
     pub temperature: TemperatureState,
+    /// What the stage's rewards remember, by label: the moving mean of a confidence.
+    pub memory: BTreeMap<String, f64>,
     /// What the stage's method remembers: the coefficient of an adaptive KL, the updates of a critic's warm-up.
     pub method: MethodState,
     /// What a stage with hints remembers.
@@ -126,6 +128,7 @@ impl RunState {
             curriculum,
             difficulty,
             temperature,
+            memory,
             method,
             hint,
             early_stop,
@@ -148,6 +151,7 @@ impl RunState {
         put(&mut map, "curriculum", curriculum)?;
         put(&mut map, "difficulty", difficulty)?;
         put(&mut map, "temperature", temperature)?;
+        put(&mut map, "memory", memory)?;
         put(&mut map, "method", method)?;
         put(&mut map, "hint", hint)?;
         put(&mut map, "early_stop", early_stop)?;
@@ -180,6 +184,7 @@ impl RunState {
             curriculum: take(&mut map, "curriculum")?,
             difficulty: take(&mut map, "difficulty")?,
             temperature: take(&mut map, "temperature")?,
+            memory: take(&mut map, "memory")?,
             method: take(&mut map, "method")?,
             hint: take(&mut map, "hint")?,
             early_stop: take(&mut map, "early_stop")?,
@@ -268,6 +273,7 @@ mod tests {
             rewards: Map::from_iter([("answer".to_string(), json!(number / 7.0))]),
             length_penalty: f64::from(number) / 9.0,
             advantage: Some(number / 11.0),
+            readings: Vec::new(),
         }
     }
 
@@ -319,6 +325,7 @@ mod tests {
                 best: entropy / 3.0,
                 latest: entropy / 9.0,
             };
+            let memory = [("confidence".to_string(), entropy / 3.0)].into();
             let hint = HintState { success: (stage > 1).then_some(entropy / 13.0) };
             let interleave = InterleaveState {
                 asked: step,
@@ -334,7 +341,7 @@ mod tests {
                 ..InterleaveState::default()
             };
             let state = RunState {
-                hint, method, early_stop, one_shot, interleave,
+                hint, memory, method, early_stop, one_shot, interleave,
                 warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, difficulty, temperature, health,
                 evaluations,
                 metrics_bytes, reference,

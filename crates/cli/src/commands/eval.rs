@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lapidary_core::{Kind, Problem, Result};
 use lapidary_eval::{
-    Comparison, Correction, Evaluation, Interval, SecondTurn, Settings, compare, correction, evaluate, evaluate_again,
+    Comparison, Correction, Evaluation, Gauge, Interval, Judges, SecondTurn, Settings, compare, correction, evaluate,
+    evaluate_again,
 };
 use lapidary_reward::Reward;
 use lapidary_task::{Task, TaskSpec};
@@ -77,6 +78,12 @@ pub struct Eval {
     /// Write everything, every answer included, to this JSON file; with --run it is in the run's `evaluations` by default
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Say how sure the model is of its answers and whether rightly: calibration errors and the reliability diagram
+    #[arg(long)]
+    calibration: bool,
+    /// What a confidence is: statistic=max_probability, span=boxed; as `[eval.confidence]` of a recipe
+    #[arg(long, value_name = "KEY=VALUE", requires = "calibration")]
+    confidence: Vec<String>,
     /// Compare with a file that --out wrote
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
@@ -87,6 +94,7 @@ struct Exam {
     model: String,
     task: Box<dyn Task>,
     reward: Box<dyn Reward>,
+    gauge: Option<Gauge>,
     settings: Settings,
     out: Option<PathBuf>,
     again: Option<EvalTurn>,
@@ -101,7 +109,8 @@ impl Eval {
         let progress = output.progress("evaluating");
         let tokenizer = model.tokenizer()?;
         let heard = |done: usize, total: usize| progress.at(done, total);
-        let found = evaluate(&*model.engine, tokenizer, &*exam.task, &*exam.reward, &exam.settings, &heard)?;
+        let judges = Judges { reward: &*exam.reward, gauge: exam.gauge.as_ref() };
+        let found = evaluate(&*model.engine, tokenizer, &*exam.task, judges, &exam.settings, &heard)?;
         progress.finish();
         if let Some(path) = &exam.out {
             save(path, &found)?;
@@ -130,6 +139,8 @@ impl Eval {
                 "reward": found.reward,
                 "settings": found.settings,
                 "summary": found.summary,
+                "measure": found.measure,
+                "calibration": found.calibration,
                 "change": change,
                 "self_correction": turned.map(|(correction, summary)| json!({
                     "correction": correction,
@@ -171,9 +182,12 @@ impl Eval {
             ..Settings::default()
         };
         let reward = lapidary_reward::build(meant, &Value::Object(options))?;
+        let known = eval.and_then(|eval| eval.confidence.as_ref());
+        let wanted = self.calibration || known.is_some();
+        let gauge = wanted.then(|| super::calibration::gauge(known, &self.confidence)).transpose()?;
         let again =
             self.self_correct.then(|| self.again(eval.and_then(|eval| eval.second_turn.clone()))).transpose()?;
-        Ok(Exam { model, task, reward, settings, out: self.out.clone().or(out), again })
+        Ok(Exam { gauge, model, task, reward, settings, out: self.out.clone().or(out), again })
     }
 
     fn again(&self, recipe: Option<EvalTurn>) -> Result<EvalTurn> {
@@ -290,5 +304,6 @@ fn show(found: &Evaluation, change: Option<&Comparison>, output: &mut Output) ->
     rows.push(vec!["cut at the limit, %".into(), format!("{:.1}", 100.0 * summary.truncated_share)]);
     let title = format!("{}, {} prompts", found.task, summary.prompts);
     output.line("")?;
-    output.table(&[&title, "with 95 % interval"], rows)
+    output.table(&[&title, "with 95 % interval"], rows)?;
+    found.calibration.as_ref().map_or(Ok(()), |found| super::calibration::show(found, output))
 }

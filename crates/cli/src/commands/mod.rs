@@ -1,5 +1,6 @@
 //! One file per verb.
 
+mod calibration;
 mod completions;
 mod config;
 mod diagnose;

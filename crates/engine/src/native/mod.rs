@@ -401,6 +401,15 @@ impl Engine for Native {
         optimizer::restore(self, optimizer_directory)
     }
 
+    fn learned(&self) -> &[f32] {
+        &self.flat[self.layout.learned.clone()]
+    }
+
+    fn set_learned(&mut self, values: &[f32]) {
+        self.flat[self.layout.learned.clone()].copy_from_slice(values);
+        self.halves = OnceLock::new();
+    }
+
     fn reset_optimizer(&mut self) {
         if let Some(learning) = &mut self.learning {
             learning.optimizers.clear();

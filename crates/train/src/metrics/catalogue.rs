@@ -33,7 +33,8 @@ pub fn catalogue() -> &'static [Metric] {
             let (title, unit) = heading.map_or((metric.name, ""), |(_, title, unit)| (*title, *unit));
             Metric { name: metric.name, title, unit, what: metric.what, good: metric.good, bad: metric.bad }
         });
-        let of_tables = [one_shot::METRICS, second_layer::METRICS, demonstrations::METRICS].concat();
+        let of_tables =
+            [one_shot::METRICS, second_layer::METRICS, demonstrations::METRICS, super::confidence::METRICS].concat();
         of_algorithms.chain(METRICS.iter().copied()).chain(of_tables).collect()
     });
     &ALL

@@ -4,6 +4,7 @@
 //! sink is a copy of it for people's tools; a copy that fails warns once and never stops a run.
 
 mod catalogue;
+mod confidence;
 mod events;
 mod jsonl;
 mod tensorboard;

@@ -40,6 +40,9 @@ const RL_ONLY: &[&str] = &[
     "health",
 ];
 
+/// Keys that only `kind = "self-feedback"` has.
+const FEEDBACK_ONLY: &[&str] = &["confidence", "ranking"];
+
 /// The limit on every count: far above any use, and a product of two still fits 64 bits.
 const MOST: u64 = 1 << 31;
 
@@ -259,12 +262,17 @@ impl Checker<'_> {
             raw.kind.clone().ok_or_else(|| self.missing("kind").hint("write `kind = \"sft\"` or `kind = \"rl\"`"))?;
         match kind.as_str() {
             "sft" => {
-                if let Some(key) = self.given(RL_ONLY).or(self.given(DISTILL_ONLY)) {
+                if let Some(key) = self.given(&[RL_ONLY, DISTILL_ONLY, FEEDBACK_ONLY].concat()) {
                     return Err(self.misplaced(key));
                 }
                 Ok(Stage::Sft(Box::new(self.sft(raw, settings)?)))
             }
             "rl" => {
+                if let Some(key) = self.given(FEEDBACK_ONLY) {
+                    return Err(Problem::new(Kind::Usage, "R007", format!("`{key}` does not apply to an rl stage"))
+                        .at(self.tree.key_place(&self.path(key), "belongs to `kind = \"self-feedback\"`"))
+                        .hint("for confidence as a reward: `reward = [{ name = \"confidence\", … }]`"));
+                }
                 if let Some(key) = self.given(SUPERVISED_ONLY).or(self.given(DISTILL_ONLY)) {
                     let place = self.tree.key_place(&self.path(key), "belongs to another kind of stage");
                     return Err(Problem::new(Kind::Usage, "R007", format!("`{key}` does not apply to an rl stage"))
@@ -276,18 +284,20 @@ impl Checker<'_> {
             }
             "distill" => {
                 let foreign = RL_ONLY.iter().copied().filter(|key| !SAMPLING.contains(key)).collect::<Vec<_>>();
-                match self.given(&foreign).or(self.given(SUPERVISED_ONLY)) {
+                match self.given(&[&foreign, SUPERVISED_ONLY, FEEDBACK_ONLY].concat()) {
                     Some(key) => Err(self.not_of_distill(key)),
                     None => Ok(Stage::Distill(Box::new(self.distill(raw, settings)?))),
                 }
             }
+            "self-feedback" => Ok(Stage::SelfFeedback(Box::new(self.self_feedback(raw)?))),
             other => {
-                let kinds = ["sft", "rl", "distill"];
-                let label = nearest(other, kinds)
+                let label = nearest(other, names::KINDS.iter().copied())
                     .map_or("not a kind of stage".into(), |name| format!("did you mean `{name}`?"));
-                Err(self
-                    .wrong_value("R008", "kind", format!("there is no kind of stage `{other}`"), label)
-                    .hint("kinds are `sft` (learn demonstrations), `rl` (learn from rewards) and `distill` (learn answers that pass)"))
+                Err(self.wrong_value("R008", "kind", format!("there is no kind of stage `{other}`"), label).hint(
+                    "kinds are `sft` (learn demonstrations), `rl` (learn from rewards), `distill` (learn answers that \
+                     pass) and `self-feedback` (pairs from \
+                           the model's own confidence)",
+                ))
             }
         }
     }
@@ -477,6 +487,7 @@ impl Checker<'_> {
             )? as f32,
             every: self.count("every", raw.every, 0, 0)?,
             second_turn: self.eval_turn(raw.second_turn, stages)?,
+            confidence: raw.confidence.map(|raw| self.within("confidence").confidence(raw)).transpose()?,
         })
     }
 

@@ -13,6 +13,7 @@ mod detectors;
 mod difficulty;
 mod distill;
 mod exploration;
+mod feedback;
 mod hint;
 mod interleave;
 mod names;
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 use lapidary_algo::Objective;
 use lapidary_core::{Kind, Problem, Result};
 use lapidary_engine::LoraConfig;
+use lapidary_reward::confidence::Measure;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -44,6 +46,7 @@ pub use distill::{AnswerFilter, Distill};
 pub use exploration::{
     Curriculum, Drop, DynamicSampling, DynamicTemperature, OnExhausted, RoutingReplay, Surplus, Switch,
 };
+pub use feedback::SelfFeedback;
 pub use hint::{
     AlphaSchedule, Article, Hint, HintLength, HintObjective, HintScope, HintUnit, HintVariant, Regulariser, SftTarget,
 };
@@ -85,6 +88,8 @@ pub enum Stage {
     Rl(Box<Rl>),
     /// Sample, keep what passes, learn it as demonstrations.
     Distill(Box<Distill>),
+    /// Answer, measure how sure the model is, write pairs.
+    SelfFeedback(Box<SelfFeedback>),
 }
 
 /// Supervised fine-tuning: minimise −log p of the completion's tokens.
@@ -293,6 +298,8 @@ pub struct Eval {
     pub every: u64,
     /// How every answer is shown to the model again, where it is.
     pub second_turn: Option<EvalTurn>,
+    /// How sure the model is of each answer, where that is measured: its calibration is part of the evaluation then.
+    pub confidence: Option<Measure>,
 }
 
 /// When checkpoints are written and how many are kept.
@@ -353,7 +360,7 @@ impl Recipe {
 
     /// Whether a stage has a critic, which reads a value head.
     pub fn needs_value_head(&self) -> bool {
-        self.stages.iter().any(|stage| stage.objective().critic.is_some())
+        self.stages.iter().filter_map(Stage::objective).any(|objective| objective.critic.is_some())
     }
 
     /// The complete recipe as TOML: every key, and an equal recipe when read again.
@@ -370,31 +377,37 @@ impl Rl {
 }
 
 impl Stage {
-    /// `sft`, `rl` or `distill`.
+    /// `sft`, `rl`, `distill` or `self-feedback`.
     pub fn kind(&self) -> &'static str {
         match self {
             Stage::Sft(_) => "sft",
             Stage::Rl(_) => "rl",
             Stage::Distill(_) => "distill",
+            Stage::SelfFeedback(_) => "self-feedback",
         }
     }
 
-    /// `sft`, `distill`, or the method of an rl stage.
+    /// The method of an rl stage, the kind of another.
     pub fn name(&self) -> &str {
         match self {
-            Stage::Sft(_) => "sft",
             Stage::Rl(rl) => &rl.method,
-            Stage::Distill(_) => "distill",
+            other => other.kind(),
         }
     }
 
-    /// What is minimised.
-    pub fn objective(&self) -> &Objective {
+    /// What is minimised, where anything is.
+    pub fn objective(&self) -> Option<&Objective> {
         match self {
-            Stage::Sft(sft) => &sft.objective,
-            Stage::Rl(rl) => &rl.objective,
-            Stage::Distill(distill) => &distill.objective,
+            Stage::Sft(sft) => Some(&sft.objective),
+            Stage::Rl(rl) => Some(&rl.objective),
+            Stage::Distill(distill) => Some(&distill.objective),
+            Stage::SelfFeedback(_) => None,
         }
+    }
+
+    /// Whether the model is sampled from.
+    pub fn samples(&self) -> bool {
+        !matches!(self, Stage::Sft(_))
     }
 
     /// Whether the model as it was when the stage began must stay at hand.
@@ -403,7 +416,7 @@ impl Stage {
             Stage::Rl(rl) => rl.hint.as_ref().is_some_and(Hint::needs_reference),
             _ => false,
         };
-        hint || self.objective().needs_reference() || self.samples_frozen()
+        hint || self.objective().is_some_and(Objective::needs_reference) || self.samples_frozen()
     }
 
     /// Whether that model samples.
@@ -421,6 +434,7 @@ impl Stage {
             Stage::Sft(sft) => &sft.task,
             Stage::Rl(rl) => &rl.task,
             Stage::Distill(distill) => &distill.task,
+            Stage::SelfFeedback(feedback) => &feedback.task,
         }
     }
 
@@ -430,6 +444,7 @@ impl Stage {
             Stage::Sft(sft) => &sft.training,
             Stage::Rl(rl) => &rl.training,
             Stage::Distill(distill) => &distill.training,
+            Stage::SelfFeedback(feedback) => &feedback.training,
         }
     }
 
@@ -438,6 +453,7 @@ impl Stage {
             Stage::Sft(sft) => &mut sft.training,
             Stage::Rl(rl) => &mut rl.training,
             Stage::Distill(distill) => &mut distill.training,
+            Stage::SelfFeedback(feedback) => &mut feedback.training,
         }
     }
 
@@ -446,6 +462,7 @@ impl Stage {
         match self {
             Stage::Sft(sft) => sft.training.steps,
             Stage::Distill(distill) => distill.training.steps,
+            Stage::SelfFeedback(_) => 0,
             Stage::Rl(rl) => rl.training.steps * rl.updates() as u64,
         }
     }

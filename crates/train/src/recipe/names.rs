@@ -13,6 +13,9 @@ pub(super) fn tasks() -> Vec<&'static str> {
 /// The task that reads files.
 pub(super) const DATA: &str = "data";
 
+/// Kinds of stages.
+pub(super) const KINDS: &[&str] = &["sft", "rl", "distill", "self-feedback"];
+
 /// Rewards.
 pub(super) fn rewards() -> Vec<&'static str> {
     lapidary_reward::rewards().iter().map(|reward| reward.name).collect()

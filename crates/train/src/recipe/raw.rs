@@ -11,6 +11,7 @@ use super::adapter::RawAdapter;
 use super::difficulty::RawDifficulty;
 use super::distill::RawFilter;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
+use super::feedback::{RawConfidence, RawRanking};
 use super::one_shot::RawOneShot;
 use super::raw_hint::RawHint;
 use super::raw_interleave::RawInterleave;
@@ -56,6 +57,7 @@ pub(super) struct RawRecipe {
 pub(super) struct RawStage {
     /// `sft`: learn the demonstrations of the task. `rl`: sample, score with the reward, learn by the method. `distill`: sample, keep the
     /// answers that pass, learn them as demonstrations.
+    /// `self-feedback`: answer each prompt in several ways, measure how sure the model is of each, write pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::kind")]
     pub kind: Option<String>,
@@ -133,17 +135,19 @@ pub(super) struct RawStage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::rewards")]
     pub reward: Option<RawRewards>,
-    /// (rl) Completions sampled per prompt: the group. Default 8.
+    /// (rl) Completions sampled per prompt: the group. Default 8. (self-feedback) Traces per prompt, each with another of the
+    /// likeliest first tokens. Default 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub samples_per_prompt: Option<u64>,
-    /// (rl) Longest completion, in tokens. Default 256.
+    /// (rl, self-feedback) Longest completion, in tokens. Default 256.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_new_tokens: Option<u64>,
-    /// (rl) Divisor of the logits while sampling and training. Default 1.
+    /// (rl) Divisor of the logits while sampling and training, above 0. Default 1. (self-feedback) How a trace goes on after
+    /// its first token; 0 takes the likeliest always. Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(range(min = 0.0))]
     pub temperature: Option<f64>,
     /// (rl) Sample among the likeliest so many tokens only; 0 is all. Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,6 +206,12 @@ pub(super) struct RawStage {
     /// (rl) When the run is called unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<RawHealth>,
+    /// (self-feedback) What a confidence is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<RawConfidence>,
+    /// (self-feedback) How traces become pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<RawRanking>,
 }
 
 /// Thresholds of the health rules; each rule names its cause and the knob to turn.
@@ -268,6 +278,9 @@ pub(super) struct RawEval {
     /// Every answer is shown to the model again and answered once more. Default: where a stage has a second layer, as there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second_turn: Option<RawEvalTurn>,
+    /// How sure the model is of each answer: with this table, evaluations say how well calibrated it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<RawConfidence>,
 }
 
 /// Checkpoints during a stage; one is always written at the end of a stage.

@@ -6,7 +6,7 @@ use lapidary_reward::options::OptionInfo;
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Value, json};
 
-use super::names;
+use super::names::{self, KINDS};
 use super::raw::{RawRecipe, RawStage};
 use super::sources::schema_with;
 
@@ -35,7 +35,7 @@ pub(super) fn stages(generator: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn kind(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "enum": ["sft", "rl", "distill"] })
+    json_schema!({ "enum": KINDS })
 }
 
 pub(super) fn method(_: &mut SchemaGenerator) -> Schema {

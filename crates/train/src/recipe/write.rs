@@ -3,6 +3,7 @@
 use lapidary_algo::Objective;
 use serde_json::{Map, Value, json};
 
+use super::feedback::confidence_entries;
 use super::{
     Curriculum, Difficulty, DynamicSampling, DynamicTemperature, Eval, Health, Interleave, OneShot, Recipe,
     RewardChoice, Rl, RoutingReplay, SecondLayer, Stage, TaskChoice, Training,
@@ -97,9 +98,21 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
                 exploration(&mut sections, &path, rl);
                 sections.push(Section::new("[stage.health]", format!("{path}.health"), health(&rl.health)));
             }
+            Stage::SelfFeedback(feedback) => {
+                entries.extend(feedback.entries());
+                sections.push(Section::new("[[stage]]", path.clone(), entries));
+                let confidence = confidence_entries(&feedback.confidence);
+                sections.push(Section::new("[stage.confidence]", format!("{path}.confidence"), confidence));
+                let ranking = feedback.ranking_entries();
+                sections.push(Section::new("[stage.ranking]", format!("{path}.ranking"), ranking));
+            }
         }
     }
     sections.push(Section::new("[eval]", "eval".into(), eval(&recipe.eval)));
+    if let Some(confidence) = &recipe.eval.confidence {
+        let entries = confidence_entries(confidence);
+        sections.push(Section::new("[eval.confidence]", "eval.confidence".into(), entries));
+    }
     sections.push(Section::new(
         "[checkpoint]",
         "checkpoint".into(),

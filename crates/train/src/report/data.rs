@@ -18,6 +18,8 @@ pub struct ReportData {
     pub stages: Vec<StageData>,
     /// Evaluations on held-out prompts, in order of step.
     pub evaluations: Vec<EvaluationData>,
+    /// How well calibrated the model was, where that was measured: at the first evaluation and at the last.
+    pub calibrations: Vec<CalibrationData>,
     /// Paired comparisons, those that matter most first: after against before.
     pub differences: Vec<DifferenceData>,
     /// The rows of `metrics.jsonl`.
@@ -107,6 +109,15 @@ pub struct EvaluationData {
     pub no_verdict: usize,
     /// Mean length of an answer, in tokens.
     pub mean_length: f64,
+}
+
+/// Whether the model was right as often as it was sure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CalibrationData {
+    /// `start`, `after gspo`.
+    pub label: String,
+    /// What was found.
+    pub calibration: lapidary_eval::Reliability,
 }
 
 /// Two evaluations on the same prompts.

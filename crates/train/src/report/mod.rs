@@ -5,13 +5,14 @@
 
 mod curves;
 mod data;
+mod reliability;
 pub(crate) mod svg;
 pub(crate) mod text;
 mod transitions;
 
 pub use data::{
-    AnswerData, CheckpointData, DifferenceData, EvaluationData, Measured, ReportData, SampleData, StageData, Status,
-    WarningData,
+    AnswerData, CalibrationData, CheckpointData, DifferenceData, EvaluationData, Measured, ReportData, SampleData,
+    StageData, Status, WarningData,
 };
 
 use svg::IntervalRow;
@@ -31,6 +32,7 @@ pub fn render(data: &ReportData) -> String {
     let sections = [
         header(data),
         results(data),
+        reliability::section(&data.calibrations),
         warnings(data),
         transitions::section(data),
         training(data),

@@ -91,6 +91,7 @@ fn demo() -> ReportData {
             move_to(Mode::Sft, &["plateau", "gap"], 41, &[("switch/plateau_bad", 3.0), ("switch/gap_traffic", 0.25)]),
             move_to(Mode::Rl, &["plateau", "gap"], 9, &[("sft/loss", 1.25), ("sft/demonstrations", 32.0)]),
         ],
+        calibrations: Vec::new(),
         name: "chain-sum-gspo".into(),
         model: "tiny".into(),
         parameters: Some(842_112),

@@ -11,8 +11,8 @@ use crate::evaluate;
 use crate::metrics::{Row, read_rows};
 use crate::recipe::Stage;
 use crate::report::{
-    AnswerData, CheckpointData, DifferenceData, EvaluationData, Measured, ReportData, SampleData, StageData, Status,
-    WarningData, render,
+    AnswerData, CalibrationData, CheckpointData, DifferenceData, EvaluationData, Measured, ReportData, SampleData,
+    StageData, Status, WarningData, render,
 };
 use crate::state::EvaluationRecord;
 use crate::watch::Notice;
@@ -102,6 +102,7 @@ impl Run<'_, '_, '_> {
             status,
             stages: self.stage_data(&rows),
             evaluations: state.evaluations.iter().map(evaluation_data).collect(),
+            calibrations: self.calibration_data(),
             differences: self.difference_data(),
             rows,
             samples: self.sample_data(),
@@ -147,11 +148,18 @@ impl Run<'_, '_, '_> {
         out
     }
 
-    fn difference_data(&self) -> Vec<DifferenceData> {
-        let label = |evaluation: &EvaluationRecord| match evaluation.stage {
-            0 => "start".to_string(),
-            _ => format!("after {}", evaluation.stage_name),
+    /// The first evaluation and the last, where confidence was measured.
+    fn calibration_data(&self) -> Vec<CalibrationData> {
+        let evaluations = &self.state.evaluations;
+        let last = evaluations.last().filter(|_| evaluations.len() > 1);
+        let data = |evaluation: &EvaluationRecord| {
+            let calibration = self.answers(evaluation)?.calibration?;
+            Some(CalibrationData { label: label(evaluation), calibration })
         };
+        evaluations.first().into_iter().chain(last).filter_map(data).collect()
+    }
+
+    fn difference_data(&self) -> Vec<DifferenceData> {
         let Some(summary) = self.summary() else { return Vec::new() };
         let data = |from: String, comparison: Comparison| DifferenceData {
             to: label(&summary.after),
@@ -195,6 +203,13 @@ impl Run<'_, '_, '_> {
             });
         }
         out
+    }
+}
+
+fn label(evaluation: &EvaluationRecord) -> String {
+    match evaluation.stage {
+        0 => "start".to_string(),
+        _ => format!("after {}", evaluation.stage_name),
     }
 }
 

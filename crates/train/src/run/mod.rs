@@ -23,6 +23,7 @@ use crate::checkpoint::{commit_directory, verify};
 use crate::classes;
 use crate::disk::require_space;
 use crate::evaluate::{self, Evaluator};
+use crate::feedback;
 use crate::journal::Journal;
 use crate::metrics::Row;
 use crate::model::{LoadedModel, load_for};
@@ -32,7 +33,7 @@ use crate::recipe::{Recipe, RoutingReplay, Stage};
 use crate::reference::Reference;
 use crate::rollouts;
 use crate::run_dir::RunDirectory;
-use crate::stage::{StepReport, Work, prepare};
+use crate::stage::{Asks, StepReport, Work, prepare};
 use crate::state::{EvaluationRecord, RunState, WARNINGS_KEPT};
 use crate::watch::{At, Notice, Phase, StopFlag, Watch};
 
@@ -160,6 +161,9 @@ fn check_shape(recipe: &Recipe, model: &ModelConfig) -> Result<()> {
     }
 }
 
+/// Folder of a checkpoint's state that holds the moving mean of the weights.
+const MEAN: &str = "mean";
+
 struct Run<'r, 'e, 'w> {
     recipe: &'r Recipe,
     directory: RunDirectory,
@@ -184,6 +188,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             self.evaluate(&self.start())?;
         }
         self.resume_reference()?;
+        self.resume_mean()?;
         while self.state.stage < self.recipe.stages.len() {
             if self.state.stage_step == 0 {
                 self.begin_stage()?;
@@ -193,6 +198,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             let ends = ended || at.stage_step == at.stage_steps;
             if ends {
                 self.take_best()?;
+                self.gather_pairs()?;
                 self.state.stage += 1;
                 self.state.stage_step = 0;
                 self.state.reference = None;
@@ -210,6 +216,16 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         Ok(true)
     }
 
+    /// The pairs of a self-feedback stage that has ended.
+    fn gather_pairs(&self) -> Result<()> {
+        let at = self.state.stage;
+        if !matches!(self.recipe.stages[at], Stage::SelfFeedback(_)) {
+            return Ok(());
+        }
+        let steps = self.state.step + 1 - self.state.stage_step..=self.state.step;
+        feedback::gather(&self.directory.traces(), steps, &self.directory.pairs(at))
+    }
+
     /// A stage starts with a fresh optimiser and, where it has a KL term, with its weights frozen as the reference.
     fn begin_stage(&mut self) -> Result<()> {
         self.model.engine.reset_optimizer();
@@ -223,8 +239,9 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.state.one_shot = Default::default();
         self.state.hint = Default::default();
         self.state.interleave.begin_stage();
+        self.state.memory = Default::default();
         self.state.reference = None;
-        if self.needs_reference() && !self.starts_without_adapter() {
+        if (self.needs_reference() && !self.starts_without_adapter()) || self.asks().mean {
             let path = self.directory.reference(self.state.stage);
             let parent = path.parent().unwrap_or(Path::new("."));
             std::fs::create_dir_all(parent).map_err(|error| Problem::io("make", parent, &error))?;
@@ -233,13 +250,22 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             let manifest = commit_directory(&path, self.state.step, |directory| engine.save_model(directory))?;
             self.state.reference = Some(manifest.blake3);
         }
+        if self.asks().mean {
+            let mean = (self.model.reopen)(&self.directory.reference(self.state.stage))?;
+            self.works[self.state.stage].set_mean(mean);
+        }
         self.resume_reference()?;
         self.ear.notice(&Notice::Stage(&self.next()));
         self.journal.event("stage", json!({ "stage": self.state.stage + 1, "name": self.next().stage_name }))
     }
 
     fn needs_reference(&self) -> bool {
-        self.recipe.stages.get(self.state.stage).is_some_and(Stage::needs_reference)
+        self.recipe.stages.get(self.state.stage).is_some_and(Stage::needs_reference) || self.asks().frozen
+    }
+
+    /// Which models the rewards of the stage ask.
+    fn asks(&self) -> Asks {
+        self.works.get(self.state.stage).map(|work| work.asks()).unwrap_or_default()
     }
 
     /// Whether the stage begins with adapters that say nothing yet: then the model without them is its reference.
@@ -278,6 +304,16 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         Ok(())
     }
 
+    /// Takes up the moving mean of the weights where the checkpoint left it.
+    fn resume_mean(&mut self) -> Result<()> {
+        if self.asks().mean && self.state.stage_step > 0 {
+            let place = self.directory.checkpoints().path_of(self.state.step).join("state").join(MEAN);
+            let mean = (self.model.reopen)(&place)?;
+            self.works[self.state.stage].set_mean(mean);
+        }
+        Ok(())
+    }
+
     /// Does a step; whether the work says that the stage is over, and whether its weights are worth an evaluation that is not due.
     fn step(&mut self) -> Result<(bool, bool)> {
         let started = Instant::now();
@@ -298,7 +334,10 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.state.step += 1;
         self.state.stage_step += 1;
         if !report.samples.is_empty() {
-            rollouts::write(&rollouts::path_of(&self.directory.rollouts(), at.step), &report.samples)?;
+            rollouts::write_lines(&rollouts::path_of(&self.directory.rollouts(), at.step), &report.samples)?;
+        }
+        if !report.traces.is_empty() {
+            feedback::write(&self.directory.traces(), at.step, &report.traces)?;
         }
         let values = report.metrics.clone();
         self.row(&Row { step: at.step, stage: at.stage, stage_name: at.stage_name.clone(), values })?;
@@ -418,15 +457,22 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         let started = Instant::now();
         self.ear.notice(&Notice::Progress { phase: Phase::Save, done: 0, total: 1 });
         self.state.metrics_bytes = self.journal.sync()?;
-        rollouts::sync(&self.directory.rollouts(), self.saved + 1, self.state.step)?;
+        for folder in [self.directory.rollouts(), self.directory.traces()] {
+            rollouts::sync(&folder, self.saved + 1, self.state.step)?;
+        }
         let checkpoints = self.directory.checkpoints();
-        let (model, state) = (&self.model, &self.state);
+        let (model, state, works) = (&self.model, &self.state, &self.works);
         let manifest = checkpoints.commit(state.step, self.plan.checkpoint_bytes, |directory| {
             model.engine.save_model(directory)?;
             model.tokenizer.save(directory)?;
             let inner = directory.join("state");
             std::fs::create_dir(&inner).map_err(|error| Problem::io("make", &inner, &error))?;
             state.save(&inner)?;
+            if let Some(mean) = works.get(state.stage).and_then(|work| work.mean()) {
+                let place = inner.join(MEAN);
+                std::fs::create_dir(&place).map_err(|error| Problem::io("make", &place, &error))?;
+                mean.save_model(&place)?;
+            }
             model.engine.save_optimizer(&inner)
         })?;
         checkpoints.prune(self.recipe.checkpoint.keep)?;

@@ -52,8 +52,9 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             checkpoints.set_aside(&skipped.name)?;
         }
         checkpoints.prune(recipe.checkpoint.keep)?;
-        rollouts::cut_back(&directory.rollouts(), state.step)?;
-        rollouts::cut_back(&directory.evaluations(), state.step)?;
+        for folder in [directory.rollouts(), directory.traces(), directory.evaluations()] {
+            rollouts::cut_back(&folder, state.step)?;
+        }
         let (mut journal, trouble) = Journal::open(&directory, state.metrics_bytes, state.step)?;
         if let Some(trouble) = &trouble {
             ear.notice(&Notice::Trouble(trouble));

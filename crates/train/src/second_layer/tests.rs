@@ -21,6 +21,7 @@ fn with<T>(more: &str, work: impl FnOnce(&Layer<'_>) -> T) -> T {
 
 fn sampled(group: usize, at: usize, reward: Option<f32>) -> Sampled {
     Sampled {
+        readings: Vec::new(),
         id: format!("q{group}"),
         rollout: Rollout {
             prompt: group,

@@ -30,6 +30,7 @@ const STUDIES: &[(&str, &str)] = &[
     ("one-shot-ablations", include_str!("studies/one-shot-ablations.toml")),
     ("uft", include_str!("studies/uft.toml")),
     ("relift", include_str!("studies/relift.toml")),
+    ("rlsf", include_str!("studies/rlsf.toml")),
 ];
 
 /// Names of the studies that come with the program.

@@ -216,6 +216,10 @@ pub fn toy() -> Bigram {
     Bigram::new(tokenizer.vocabulary(), 256, eos, Key::new(5, Purpose::Initialise))
 }
 
+pub fn toy_vocabulary() -> usize {
+    Tokenizer::characters().vocabulary()
+}
+
 pub fn model() -> LoadedModel {
     model_of(Box::new(toy()))
 }
@@ -273,6 +277,9 @@ pub fn result_of(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     add(directory, "metrics.jsonl", &mut files);
     add(directory, "rollouts", &mut files);
     add(directory, "evaluations", &mut files);
+    for folder in ["traces", "pairs"].into_iter().filter(|folder| directory.join(folder).exists()) {
+        add(directory, folder, &mut files);
+    }
     let newest = std::fs::read_dir(directory.join("checkpoints"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())

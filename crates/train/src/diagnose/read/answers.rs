@@ -88,6 +88,7 @@ mod tests {
 
     fn sample(completion: &str, reward: f32, length: usize) -> Sampled {
         Sampled {
+            readings: Vec::new(),
             id: "x".into(),
             rollout: Rollout {
                 prompt: 0,
