@@ -164,6 +164,11 @@ pub trait Engine {
     /// with adapters only these and its heads: `adapter_config.json` and `adapter_model.safetensors` as PEFT reads them.
     fn save_model(&self, directory: &Path) -> Result<()>;
 
+    /// As [`Engine::save_model`] of a model with a reward head, without its language head: what reads rewards and predicts nothing.
+    fn save_reward_model(&self, directory: &Path) -> Result<()> {
+        self.save_model(directory)
+    }
+
     /// Writes the state of every optimiser into an existing directory.
     fn save_optimizer(&self, directory: &Path) -> Result<()>;
 

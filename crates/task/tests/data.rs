@@ -206,3 +206,82 @@ fn parquet_with_messages_and_nested_columns() {
     let problem = load(json!({"path": path, "answer": "reward_modle.ground_truth"})).err().unwrap();
     assert_eq!((problem.code(), problem.kind()), ("D004", Kind::Data), "{problem}");
 }
+
+/// Prompt, chosen, rejected and label of the only row of a file.
+fn comparison(line: &str, options: Value) -> (PromptText, Value, Value, Option<f64>) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = json!({"path": file(folder.path(), "pairs.jsonl", line)});
+    spec.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    let item = only(spec);
+    let of = |key: &str| item.metadata.get(key).cloned().unwrap_or_default();
+    assert_eq!(item.completion.as_deref(), of("chosen").as_str());
+    (item.prompt.clone(), of("chosen"), of("rejected"), of("label").as_f64())
+}
+
+#[test]
+fn comparisons_are_read_in_every_usual_shape() {
+    let shapes = [
+        r#"{"prompt":"why?","chosen":"so","rejected":"no"}"#,
+        r#"{"prompt":[{"role":"user","content":"why?"}],"chosen":[{"role":"assistant","content":"so"}],"rejected":[{"role":"assistant","content":"no"}]}"#,
+        r#"{"messages":[{"role":"user","content":"why?"}],"chosen":"so","rejected":"no"}"#,
+        r#"{"chosen":[{"role":"user","content":"why?"},{"role":"assistant","content":"so"}],"rejected":[{"role":"user","content":"why?"},{"role":"assistant","content":"no"}]}"#,
+        r#"{"prompt":"why?","chosen":[{"role":"user","content":"why?"},{"role":"assistant","content":"so"}],"rejected":[{"role":"user","content":"why?"},{"role":"assistant","content":"no"}]}"#,
+        r#"{"chosen":"\n\nHuman: why?\n\nAssistant: so","rejected":"\n\nHuman: why?\n\nAssistant: no"}"#,
+        r#"{"prompt":"why?","response_a":"no","response_b":"so","winner":"model_b"}"#,
+        r#"{"prompt":"why?","response_0":"so","response_1":"no","better_response_id":0}"#,
+        r#"{"instruction":"why?","input":"","response1":"no","response2":"so","annotator1":2,"annotator2":2}"#,
+    ];
+    let asked = PromptText::Messages(vec![lapidary_core::Message::new(Role::User, "why?")]);
+    for line in shapes {
+        let (prompt, chosen, rejected, label) = comparison(line, json!({}));
+        assert_eq!((prompt, chosen, rejected, label), (asked.clone(), json!("so"), json!("no"), None), "{line}");
+    }
+    let (prompt, ..) = comparison(shapes[5], json!({"chat": false}));
+    assert_eq!(prompt, PromptText::Text("\n\nHuman: why?\n\nAssistant:".into()));
+    let label = |line: &str| comparison(line, json!({})).3;
+    assert_eq!(label(r#"{"prompt":"?","chosen":"a","rejected":"b","label":0.8}"#), Some(0.8));
+    assert_eq!(label(r#"{"prompt":"?","response1":"a","response2":"b","annotator1":1,"annotator2":0}"#), Some(0.75));
+    let (_, chosen, rejected, label) =
+        comparison(r#"{"prompt":"?","chosen":"a","rejected":"b","label":0.2}"#, json!({}));
+    assert_eq!((chosen, rejected, label), (json!("b"), json!("a"), Some(0.8)), "the likelier one is the chosen");
+}
+
+#[test]
+fn a_comparison_that_is_none_is_refused_where_it_stands() {
+    for (line, code) in [
+        (r#"{"chosen":"yes","rejected":"no"}"#, "D004"),
+        (r#"{"prompt":"?","chosen":"a","rejected":"b","label":1.5}"#, "D003"),
+        (r#"{"prompt":"?","response_a":"a","response_b":"b"}"#, "D004"),
+        (r#"{"prompt":"?","response_a":"a","response_b":"b","winner":"both"}"#, "D003"),
+        (
+            r#"{"chosen":[{"role":"user","content":"x"},{"role":"assistant","content":"so"}],"rejected":[{"role":"user","content":"y"},{"role":"assistant","content":"no"}]}"#,
+            "D065",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = load(json!({"path": file(folder.path(), "pairs.jsonl", line)})).err().unwrap();
+        assert_eq!((problem.kind(), problem.code()), (Kind::Data, code), "{line}: {problem}");
+    }
+}
+
+#[test]
+fn real_comparisons_read_as_they_are() {
+    let Some(data) = std::env::var_os("LAPIDARY_DATA") else { return println!("skipped: LAPIDARY_DATA is not set") };
+    for (name, rows) in
+        [("hh_harmless_base_test", 2312), ("llmbar", 419), ("oasst_rank_pairs", 754), ("pandalm_testset", 999)]
+    {
+        let path = PathBuf::from(&data).join(format!("preference/{name}.jsonl.gz"));
+        let task = load(json!({"path": path, "test_fraction": 0.1})).unwrap();
+        let (train, test) = (items(&*task, Split::Train), items(&*task, Split::Test));
+        assert_eq!(train.len() + test.len(), rows, "{name}");
+        assert!(
+            train
+                .iter()
+                .chain(&test)
+                .all(|item| item.metadata["chosen"].is_string() && item.metadata["rejected"].is_string())
+        );
+        let prompts: std::collections::HashSet<String> = train.iter().map(|item| item.prompt.plain()).collect();
+        assert!(test.iter().all(|item| !prompts.contains(&item.prompt.plain())), "{name}: a prompt is on both sides");
+        println!("{name}: {} train, {} test", train.len(), test.len());
+    }
+}

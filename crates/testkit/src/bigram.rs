@@ -86,6 +86,20 @@ impl Bigram {
         &self.weights[self.config.vocabulary.pow(2)..]
     }
 
+    /// The same with a reward head that says 0: a sequence's reward is the mean of one number per token. Not with a value head.
+    #[must_use]
+    pub fn with_reward_head(mut self) -> Self {
+        assert!(!self.config.value_head, "one head at a time");
+        self = self.with_value_head();
+        (self.config.value_head, self.config.reward_head) = (false, true);
+        self
+    }
+
+    fn reward(&self, tokens: &[u32]) -> f32 {
+        let sum: f64 = tokens.iter().map(|token| f64::from(self.values()[*token as usize])).sum();
+        (sum / tokens.len().max(1) as f64) as f32
+    }
+
     /// The weights, row by row.
     pub fn weights(&self) -> &[f32] {
         &self.weights
@@ -232,7 +246,7 @@ impl Engine for Bigram {
     }
 
     fn score(&self, batch: &TokenBatch, want: Want) -> Result<TokenStats> {
-        if (want.value && !self.config.value_head) || want.reward {
+        if (want.value && !self.config.value_head) || (want.reward && !self.config.reward_head) {
             let head = if want.reward { "reward" } else { "value" };
             return Err(Problem::new(Kind::Model, "N007", format!("the model has no {head} head")));
         }
@@ -243,6 +257,7 @@ impl Engine for Bigram {
             top: want.top.then(|| [zeros(), zeros()]),
             mean_nll: want.mean_nll.then(zeros),
             value: want.value.then(zeros),
+            reward: want.reward.then(|| batch.tokens.iter().map(|tokens| self.reward(tokens)).collect()),
             ..Default::default()
         };
         for row in 0..batch.tokens.rows() {
@@ -283,6 +298,10 @@ impl Engine for Bigram {
         for row in 0..batch.tokens.rows() {
             let tokens = batch.tokens.row(row);
             let temperature = f64::from(batch.temperature[row]);
+            if let Some(reward) = &grads.reward {
+                let share = f64::from(reward[row]) / tokens.len().max(1) as f64;
+                tokens.iter().for_each(|token| self.gradient[v * v + *token as usize] += share);
+            }
             for t in (1..tokens.len()).filter(|&t| batch.scored.row(row)[t]) {
                 let logp = self.log_softmax(tokens[t - 1], batch.temperature[row]);
                 let cut = within(&logp, support(batch, row, t));

@@ -9,6 +9,7 @@
 mod bench;
 pub mod checkpoint;
 mod classes;
+pub mod comparisons;
 pub mod curriculum;
 pub mod diagnose;
 mod disk;

@@ -56,6 +56,9 @@ pub(crate) fn in_microbatches(
         append(&mut all.entropy, &stats.entropy);
         append_some(&mut all.value, stats.value.as_ref());
         append_some(&mut all.routing, stats.routing.as_ref());
+        if let Some(rewards) = stats.reward {
+            all.reward.get_or_insert_default().extend(rewards);
+        }
     }
     Ok(all)
 }

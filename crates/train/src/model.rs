@@ -169,17 +169,18 @@ pub fn load(source: &str, seed: u64, threads: usize) -> Result<LoadedModel> {
 
 /// As [`load`], with fresh adapters on a frozen model where `adapter` asks for them.
 pub fn load_adapted(source: &str, adapter: Option<&LoraConfig>, seed: u64, threads: usize) -> Result<LoadedModel> {
-    load_with(source, (false, adapter), seed, threads)
+    load_with(source, ([false; 2], adapter), seed, threads)
 }
 
-/// The model of a recipe: with a value head where a stage has a critic, and with fresh adapters where it asks for them.
+/// The model of a recipe: with a value head where a stage has a critic, a reward head where one trains it, and with fresh adapters where it asks for them.
 pub(crate) fn load_for(recipe: &Recipe, threads: usize) -> Result<LoadedModel> {
-    load_with(&recipe.model, (recipe.needs_value_head(), recipe.adapter.as_ref()), recipe.seed, threads)
+    let heads = [recipe.needs_value_head(), recipe.needs_reward_head()];
+    load_with(&recipe.model, (heads, recipe.adapter.as_ref()), recipe.seed, threads)
 }
 
 fn load_with(
     source: &str,
-    (value_head, adapter): (bool, Option<&LoraConfig>),
+    ([value_head, reward_head], adapter): ([bool; 2], Option<&LoraConfig>),
     seed: u64,
     threads: usize,
 ) -> Result<LoadedModel> {
@@ -187,6 +188,9 @@ fn load_with(
     let tokenizer = tokenizer.map_or_else(|| Tokenizer::from_directory(Path::new(source)), Ok)?;
     if value_head {
         native.add_value_head();
+    }
+    if reward_head {
+        native.add_reward_head(seed);
     }
     if let Some(adapter) = adapter {
         native.adapt(adapter, seed)?;

@@ -7,6 +7,7 @@ use lapidary_task::Split;
 use lapidary_text::Tokenizer;
 use serde::Serialize;
 
+use crate::comparisons;
 use crate::disk::human_bytes;
 use crate::prompts::{Prompts, check_length};
 use crate::recipe::{Recipe, Stage};
@@ -245,7 +246,9 @@ fn longest_sequence(stage: &Stage, prompts: &Prompts, tokenizer: &Tokenizer, con
     for index in 0..seen {
         let item = task.item(Split::Train, index)?;
         let prompt = tokenizer.encode_prompt(&item.prompt)?.len();
-        check_length(&item, prompt, context)?;
+        if !stage.compares() {
+            check_length(&item, prompt, context)?;
+        }
         let row = match stage {
             Stage::Sft(sft) => example(tokenizer, &item, (sft.loss_on, sft.turns))?.tokens.len(),
             Stage::Rl(rl) => {
@@ -254,6 +257,9 @@ fn longest_sequence(stage: &Stage, prompts: &Prompts, tokenizer: &Tokenizer, con
             }
             Stage::Distill(distill) => (prompt + distill.max_new_tokens).min(context),
             Stage::SelfFeedback(feedback) => (prompt + feedback.max_new_tokens).min(context),
+            Stage::RewardModel(rule) | Stage::Preference(rule) => {
+                comparisons::longest(tokenizer, &item, &rule.pairs, context)?
+            }
         };
         longest = longest.max(row as u64);
     }
@@ -267,6 +273,7 @@ fn stage_plan(stage: &Stage, prompts: &Prompts, longest: u64) -> StagePlan {
         Stage::Rl(rl) => rl.samples_per_prompt as u64,
         Stage::Distill(distill) => distill.samples_per_prompt as u64,
         Stage::SelfFeedback(feedback) => feedback.samples_per_prompt as u64,
+        Stage::RewardModel(_) | Stage::Preference(_) => 2,
     };
     let prompts_per_step = training.prompts_per_step as u64;
     let completions = prompts_per_step * samples;

@@ -22,7 +22,7 @@ const LOCK: &str = ".lock";
 const FILES: &[&str] = &["metrics.jsonl", "events.jsonl", "report.html", "run.json", "recipe.toml"];
 const FOLDERS: &[&str] = &["checkpoints", "rollouts", "evaluations", "tensorboard"];
 /// Folders that only some stages need, made by these.
-const RARE_FOLDERS: &[&str] = &["references", "best", "traces", "pairs"];
+const RARE_FOLDERS: &[&str] = &["references", "reward-models", "best", "traces", "pairs"];
 /// Keys of a recipe that change no byte of metrics, rollouts or weights, so a run may be continued with other values.
 const FREE_KEYS: &[&str] = &["name", "checkpoint"];
 
@@ -136,7 +136,12 @@ impl RunDirectory {
     pub fn best(&self) -> Checkpoints {
         Checkpoints::new(self.path.join("best"))
     }
-    /// The frozen model that stage `stage` measures its KL against.
+    /// Where the reward model that stage `stage` (from 0) trained is: `reward-models/stage-2` for the second.
+    pub fn reward_model(&self, stage: usize) -> PathBuf {
+        self.path.join("reward-models").join(format!("stage-{}", stage + 1))
+    }
+
+    /// The frozen model that stage `stage` measures its KL against, or goes on with after a reward model.
     pub fn reference(&self, stage: usize) -> PathBuf {
         self.path.join("references").join(format!("stage-{:02}", stage + 1))
     }

@@ -4,6 +4,7 @@ use lapidary_core::{Problem, Result};
 use lapidary_engine::Engine;
 
 use crate::bench::Bench;
+use crate::comparisons::{ComparisonsWork, Pupil};
 use crate::distill::DistillWork;
 use crate::feedback::{FeedbackWork, QuestionRecord};
 use crate::prompts::{Prompts, Tasks};
@@ -83,6 +84,8 @@ pub(crate) fn prepare<'r>(stage: &'r Stage, tasks: &mut Tasks, seed: u64) -> Res
         Stage::Distill(distill) => Box::new(DistillWork::new(distill, tasks, seed)?),
         Stage::Rl(rl) => Box::new(RlWork::new(rl, tasks, seed)?),
         Stage::SelfFeedback(feedback) => Box::new(FeedbackWork::new(feedback, tasks, seed)?),
+        Stage::RewardModel(rule) => Box::new(ComparisonsWork::new(rule, Pupil::Reward, tasks, seed)?),
+        Stage::Preference(rule) => Box::new(ComparisonsWork::new(rule, Pupil::Policy, tasks, seed)?),
     })
 }
 

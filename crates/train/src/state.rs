@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::comparisons::ComparisonState;
 use crate::curriculum::CurriculumState;
 use crate::disk::{read_whole, write_whole};
 use crate::fault;
@@ -88,6 +89,8 @@ pub struct RunState {
     pub one_shot: OneShotState,
     /// What a stage with demonstrations remembers, and its moves.
     pub interleave: InterleaveState,
+    /// What a stage of comparisons remembers.
+    pub comparison: ComparisonState,
     /// What the health rules remember.
     pub health: HealthState,
     /// Evaluations so far.
@@ -134,6 +137,7 @@ impl RunState {
             early_stop,
             one_shot,
             interleave,
+            comparison,
             health,
             evaluations,
             warnings,
@@ -157,6 +161,7 @@ impl RunState {
         put(&mut map, "early_stop", early_stop)?;
         put(&mut map, "one_shot", one_shot)?;
         put(&mut map, "interleave", &interleave.remembered())?;
+        put(&mut map, "comparison", comparison)?;
         put(&mut map, "health", health)?;
         put(&mut map, "evaluations", evaluations)?;
         put(&mut map, "warnings", warnings)?;
@@ -190,6 +195,7 @@ impl RunState {
             early_stop: take(&mut map, "early_stop")?,
             one_shot: take(&mut map, "one_shot")?,
             interleave: take(&mut map, "interleave")?,
+            comparison: take(&mut map, "comparison")?,
             health: take(&mut map, "health")?,
             evaluations: take(&mut map, "evaluations")?,
             warnings: take(&mut map, "warnings")?,
@@ -224,9 +230,11 @@ fn broken(error: &serde_json::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comparisons::RewardStatistics;
     use crate::curriculum::Difficulty;
     use crate::switch::{Mark, PlateauState, ShiftState, Transition};
     use crate::trend::Trend;
+    use lapidary_algo::PreferenceState;
     use lapidary_core::{PromptText, Rollout, StopReason, TokenRole, Verdict};
     use proptest::prelude::*;
     use serde_json::json;
@@ -340,8 +348,20 @@ mod tests {
                 transitions: vec![Transition { step, metrics: vec![("a".into(), entropy / 7.0)], ..Transition::default() }],
                 ..InterleaveState::default()
             };
+            let comparison = ComparisonState {
+                preference: PreferenceState { reward_mean: entropy / 7.0, rewards: entropy, deviation: Some(entropy / 3.0) },
+                rewards: (stage > 1).then_some(RewardStatistics {
+                    examples: step,
+                    mean: entropy / 9.0,
+                    deviation: entropy,
+                    accuracy: None,
+                    ece: Some(entropy / 3.0),
+                    length_correlation: None,
+                }),
+                policy: reference.clone(),
+            };
             let state = RunState {
-                hint, memory, method, early_stop, one_shot, interleave,
+                comparison, hint, memory, method, early_stop, one_shot, interleave,
                 warnings, stage, stage_step, step, tokens, cursors, surplus, curriculum, difficulty, temperature, health,
                 evaluations,
                 metrics_bytes, reference,

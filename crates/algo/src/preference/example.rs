@@ -95,6 +95,15 @@ impl From<Pair> for Example {
 }
 
 impl Example {
+    /// The same with its weight times `by`.
+    pub(crate) fn weighed(&self, by: f64) -> Self {
+        match self {
+            Example::Pair(pair) => Example::Pair(Pair { weight: pair.weight * by, ..pair.clone() }),
+            Example::Single(single) => Example::Single(Single { weight: single.weight * by, ..*single }),
+            Example::Unlabelled(pairs) => Example::Unlabelled(pairs.clone()),
+        }
+    }
+
     pub(crate) fn synthetic(&self) -> &[Synthetic] {
         match self {
             Example::Pair(pair) => pair.auxiliary.as_ref().map_or(&[], |auxiliary| &auxiliary.synthetic),

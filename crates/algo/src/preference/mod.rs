@@ -42,6 +42,7 @@ mod score;
 #[cfg(test)]
 mod testing;
 mod tokens;
+mod unfit;
 
 pub use choices::{Choices, Divergence, Rho, RhoOn, Shift, Ties, Weighting};
 pub use coupling::{Coupling, PreferencePrepared, PreferenceState};
@@ -59,3 +60,4 @@ pub use robust::{Drpo, DrpoOutput, DrpoSample, clipped, fold_of, symmetrised};
 pub use row::{Learns, PreferenceLoss};
 pub use score::{Answer, Score};
 pub use tokens::{PreferenceBatch, PreferenceTokenOutput, wpo_log_weight};
+pub use unfit::Unfit;

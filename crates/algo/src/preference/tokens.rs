@@ -33,6 +33,10 @@ pub struct PreferenceTokenOutput {
     pub grads: TokenGrads,
     /// Sums for reporting.
     pub metrics: PreferenceMetrics,
+    /// What was seen of each row: those of a step together give [`Preference::step_metrics`].
+    pub answers: Vec<Answer>,
+    /// WPO's weight of each example, where there is one.
+    pub weights: Vec<f64>,
 }
 
 /// `mean_t (logp_t − ln a_t)`: log of WPO's weight of an answer, with the alignment `a_t` = `max_v π(v)` (greedy),
@@ -104,7 +108,23 @@ impl Preference {
             }
         }
         let grads = TokenGrads { logp, ..TokenGrads::default() };
-        Ok(PreferenceTokenOutput { loss: output.loss, grads, metrics: output.metrics })
+        Ok(PreferenceTokenOutput { loss: output.loss, grads, metrics: output.metrics, answers, weights })
+    }
+
+    /// What a step reports, from what its micro-batches saw, in their order: the same bits however it was cut into them, which merged
+    /// sums are not. `weights` are empty without WPO.
+    pub fn step_metrics(
+        &self,
+        answers: &[Answer],
+        (examples, weights): (&[Example], &[f64]),
+        prepared: &PreferencePrepared,
+    ) -> PreferenceMetrics {
+        assert!(weights.is_empty() || weights.len() == examples.len(), "a weight for each example");
+        let weighed = |(at, example): (usize, &Example)| example.weighed(weights.get(at).copied().unwrap_or(1.0));
+        let examples: Vec<Example> = examples.iter().enumerate().map(weighed).collect();
+        let mut metrics = self.loss(answers, &examples, 0, prepared).metrics;
+        weights.iter().for_each(|weight| metrics.mean("wpo/weight", *weight));
+        metrics
     }
 
     fn token_weight(&self, place: usize, shared: usize) -> f64 {
@@ -157,18 +177,12 @@ impl Preference {
         };
         let weigh = |pair: &Pair| (log_weight(pair.chosen) + log_weight(pair.rejected)).exp().min(1.0);
         let examples = batch.examples.iter().map(|example| match example {
-            Example::Pair(pair) => {
-                let weight = weigh(pair);
-                weights.push(weight);
-                Example::Pair(Pair { weight: pair.weight * weight, ..pair.clone() })
-            }
-            Example::Single(single) => {
-                let weight = log_weight(single.row).exp().min(1.0);
-                weights.push(weight);
-                Example::Single(super::example::Single { weight: single.weight * weight, ..*single })
-            }
-            Example::Unlabelled(pairs) => Example::Unlabelled(pairs.clone()),
+            Example::Pair(pair) => weigh(pair),
+            Example::Single(single) => log_weight(single.row).exp().min(1.0),
+            Example::Unlabelled(_) => 1.0,
         });
+        weights.extend(examples);
+        let examples = batch.examples.iter().zip(&*weights).map(|(example, weight)| example.weighed(*weight));
         Some(examples.collect())
     }
 }

@@ -389,6 +389,15 @@ impl Engine for Native {
         crate::hf::save(directory, &self.raw_config, self.raw_generation.as_ref(), tensors)
     }
 
+    fn save_reward_model(&self, directory: &Path) -> Result<()> {
+        let mut copy = self.frozen()?;
+        copy.raw_generation = None;
+        if copy.config.language_head {
+            copy.drop_language_head();
+        }
+        copy.save_model(directory)
+    }
+
     fn save_optimizer(&self, directory: &Path) -> Result<()> {
         optimizer::save(self, directory)
     }

@@ -5,9 +5,10 @@ use lapidary_reward::options::Options;
 use lapidary_reward::reference_answer;
 use serde_json::{Map, Value};
 
+use super::pairs;
 use super::row::Row;
 
-const PROMPTS: &[&str] = &["prompt", "question", "problem", "messages"];
+pub(super) const PROMPTS: &[&str] = &["prompt", "question", "problem", "messages"];
 const ANSWERS: &[&str] = &["answer", "solution", "ground_truth", "reward_model.ground_truth"];
 const COMPLETIONS: &[&str] = &["completion", "response"];
 const QUESTION: &str = "{question}";
@@ -47,8 +48,12 @@ impl Columns {
     /// The item of a row.
     ///
     /// # Errors
-    /// `D003` for a column that holds the wrong thing, `D004` for a prompt, or a column that was named, that is not there.
+    /// `D003` for a column that holds the wrong thing, `D004` for a prompt, or a column that was named, that is not there; those of
+    /// [`pairs::item`].
     pub(super) fn item(&self, row: &Row) -> Result<Item> {
+        if let Some(item) = pairs::item(self, row)? {
+            return Ok(item);
+        }
         let prompt = find(row, self.prompt.as_deref(), PROMPTS)?;
         let Some((prompt_name, prompt_value)) = prompt else {
             return Err(row.missing("prompt", PROMPTS));
@@ -81,8 +86,18 @@ impl Columns {
         })
     }
 
+    /// The column that was named for the prompt.
+    pub(super) fn prompt_name(&self) -> Option<&str> {
+        self.prompt.as_deref()
+    }
+
+    /// Whether plain text is put as a chat.
+    pub(super) fn chat(&self) -> bool {
+        self.chat
+    }
+
     /// The prompt, and the model's own words where the messages end with them.
-    fn prompt_text(&self, row: &Row, name: &str, value: &Value) -> Result<(PromptText, Option<String>)> {
+    pub(super) fn prompt_text(&self, row: &Row, name: &str, value: &Value) -> Result<(PromptText, Option<String>)> {
         match value {
             Value::String(question) => {
                 let question = self.template.replace(QUESTION, question);
@@ -103,24 +118,30 @@ impl Columns {
                     messages.push(message);
                 }
                 let spoken = messages.pop_if(|last| last.role == Role::Assistant).map(|last| last.content);
-                if let Some(asked) = messages.iter_mut().rev().find(|message| message.role == Role::User) {
-                    asked.content = self.template.replace(QUESTION, &asked.content);
-                } else {
-                    return Err(row.wrong(name, "a conversation in which a user speaks", value));
-                }
-                let led = messages.first().is_some_and(|message| message.role == Role::System);
-                if let Some(system) = self.system.as_ref().filter(|_| !led) {
-                    messages.insert(0, Message::new(Role::System, system));
-                }
-                Ok((PromptText::Messages(messages), spoken))
+                Ok((self.conversation(row, name, messages)?, spoken))
             }
             other => Err(row.wrong(name, "a text or messages", other)),
         }
     }
+
+    /// Messages of column `name` as a prompt: the last question in the words of the template, led by the system message.
+    pub(super) fn conversation(&self, row: &Row, name: &str, mut messages: Vec<Message>) -> Result<PromptText> {
+        if let Some(asked) = messages.iter_mut().rev().find(|message| message.role == Role::User) {
+            asked.content = self.template.replace(QUESTION, &asked.content);
+        } else {
+            let got = row.columns.get(name).unwrap_or(&Value::Null);
+            return Err(row.wrong(name, "a conversation in which a user speaks", got));
+        }
+        let led = messages.first().is_some_and(|message| message.role == Role::System);
+        if let Some(system) = self.system.as_ref().filter(|_| !led) {
+            messages.insert(0, Message::new(Role::System, system));
+        }
+        Ok(PromptText::Messages(messages))
+    }
 }
 
 /// A demonstration: a text, or messages that the assistant speaks.
-fn spoken_text(row: &Row, name: &str, value: &Value) -> Result<String> {
+pub(super) fn spoken_text(row: &Row, name: &str, value: &Value) -> Result<String> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Array(messages) => {
@@ -133,7 +154,11 @@ fn spoken_text(row: &Row, name: &str, value: &Value) -> Result<String> {
 }
 
 /// The column that was named, or the first known one that is there.
-fn find<'a>(row: &'a Row, named: Option<&'a str>, known: &[&'a str]) -> Result<Option<(&'a str, &'a Value)>> {
+pub(super) fn find<'a>(
+    row: &'a Row,
+    named: Option<&'a str>,
+    known: &[&'a str],
+) -> Result<Option<(&'a str, &'a Value)>> {
     match named {
         Some(name) => match lookup(&row.columns, name) {
             Some(value) => Ok(Some((name, value))),
@@ -154,7 +179,7 @@ fn lookup<'a>(columns: &'a Map<String, Value>, name: &str) -> Option<&'a Value> 
 }
 
 /// Everything else of the row; the keys of a column `metadata` come up one level.
-fn rest(columns: &Map<String, Value>, used: &[&str]) -> Map<String, Value> {
+pub(super) fn rest(columns: &Map<String, Value>, used: &[&str]) -> Map<String, Value> {
     let mut metadata = Map::new();
     for (key, value) in columns.iter().filter(|(key, _)| !used.contains(&key.as_str())) {
         match value {
@@ -168,7 +193,7 @@ fn rest(columns: &Map<String, Value>, used: &[&str]) -> Map<String, Value> {
 }
 
 /// Parquet gives every message every key; the ones that are null were not there.
-fn without_nulls(value: &Value) -> Value {
+pub(super) fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())).collect()

@@ -2,6 +2,7 @@
 
 mod columns;
 mod files;
+mod pairs;
 mod parquet_rows;
 mod row;
 

@@ -4,6 +4,7 @@
 
 use std::sync::LazyLock;
 
+mod comparisons;
 mod demonstrations;
 mod one_shot;
 mod second_layer;
@@ -28,13 +29,22 @@ pub struct Metric {
 /// Every metric: those that the algorithms report, then those of the loop and of evaluation.
 pub fn catalogue() -> &'static [Metric] {
     static ALL: LazyLock<Vec<Metric>> = LazyLock::new(|| {
-        let of_algorithms = lapidary_algo::metrics().iter().map(|metric| {
-            let heading = HEADINGS.iter().find(|(name, ..)| *name == metric.name);
+        let known = lapidary_algo::metrics();
+        let of_losses = lapidary_algo::preference::preference_metrics();
+        let of_losses = of_losses.iter().filter(|metric| known.iter().all(|other| other.name != metric.name));
+        let of_algorithms = known.iter().chain(of_losses).map(|metric| {
+            let heading = HEADINGS.iter().chain(comparisons::HEADINGS).find(|(name, ..)| *name == metric.name);
             let (title, unit) = heading.map_or((metric.name, ""), |(_, title, unit)| (*title, *unit));
             Metric { name: metric.name, title, unit, what: metric.what, good: metric.good, bad: metric.bad }
         });
-        let of_tables =
-            [one_shot::METRICS, second_layer::METRICS, demonstrations::METRICS, super::confidence::METRICS].concat();
+        let of_tables = [
+            comparisons::METRICS,
+            one_shot::METRICS,
+            second_layer::METRICS,
+            demonstrations::METRICS,
+            super::confidence::METRICS,
+        ]
+        .concat();
         of_algorithms.chain(METRICS.iter().copied()).chain(of_tables).collect()
     });
     &ALL
@@ -527,7 +537,8 @@ const METRICS: &[Metric] = &[
         "eval/loss",
         "Held-out loss",
         "nats per token",
-        "sft with `[stage.early_stop]`: mean −log p of the learned tokens of held-out demonstrations",
+        "sft with `[stage.early_stop]`: mean −log p of the learned tokens of held-out demonstrations; comparisons: the stage's loss on \
+         held-out examples (in its own unit)",
         "falls with `loss`",
         "rises while `loss` falls: the demonstrations are being memorised; the stage ends by itself and keeps its best weights",
     ),

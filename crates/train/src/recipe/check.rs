@@ -5,6 +5,7 @@ use std::path::Path;
 use lapidary_core::{Kind, Problem, Result};
 use serde::Deserialize;
 
+use super::comparisons::{self, COMPARISONS_ONLY, LossSettings, PREFERENCE, REWARD_MODEL};
 use super::distill::{DISTILL_ONLY, SAMPLING};
 use super::nearest::{listed, nearest};
 use super::raw::{RawEval, RawHealth, RawRecipe, RawStage};
@@ -50,6 +51,7 @@ const MOST: u64 = 1 << 31;
 pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
     let mut root = tree.root.clone();
     let settings = settings::take(&mut root, tree)?;
+    let losses = comparisons::take(&mut root, tree)?;
     let raw = RawRecipe::deserialize(&root).map_err(|refusal| refused(tree, refusal, ""))?;
     let raw_stages = raw.stage.unwrap_or_default();
     if raw_stages.is_empty() {
@@ -59,9 +61,11 @@ pub(super) fn recipe(tree: &Tree, path: &Path) -> Result<Recipe> {
     }
     let stages: Vec<Stage> = raw_stages
         .into_iter()
-        .zip(settings)
+        .zip(settings.into_iter().zip(losses))
         .enumerate()
-        .map(|(at, (raw, settings))| Checker { tree, table: format!("stage.{}", at + 1) }.stage(raw, &settings))
+        .map(|(at, (raw, settings))| {
+            Checker { tree, table: format!("stage.{}", at + 1) }.stage(raw, (&settings.0, &settings.1))
+        })
         .collect::<Result<_>>()?;
     let top = Checker { tree, table: String::new() };
     let seed = raw.seed.unwrap_or(0);
@@ -105,6 +109,7 @@ fn unknown_key(key: &str, known: &[&str], place: impl Fn(String) -> lapidary_cor
     let mut known = known.to_vec();
     if known.contains(&"kind") {
         known.extend(names::methods()); // `[stage.<method>]`
+        known.extend(names::losses());
     }
     match renamed(key)
         .filter(|(name, _)| known.contains(name))
@@ -257,10 +262,29 @@ impl Checker<'_> {
         Ok(model)
     }
 
-    fn stage(&self, raw: RawStage, settings: &Settings) -> Result<Stage> {
+    fn stage(&self, raw: RawStage, (settings, losses): (&Settings, &LossSettings)) -> Result<Stage> {
         let kind =
             raw.kind.clone().ok_or_else(|| self.missing("kind").hint("write `kind = \"sft\"` or `kind = \"rl\"`"))?;
+        let compares = [REWARD_MODEL, PREFERENCE].contains(&kind.as_str());
+        if let Some(key) = self.given(COMPARISONS_ONLY).or(losses.first().map(|(name, _)| *name)).filter(|_| !compares)
+        {
+            return Err(Problem::new(
+                Kind::Usage,
+                "R007",
+                format!("`{key}` does not apply to a stage of kind `{kind}`"),
+            )
+            .at(self.tree.key_place(&self.path(key), "belongs to `reward-model` or `preference`"))
+            .hint("remove it, or make the stage `kind = \"preference\"`"));
+        }
         match kind.as_str() {
+            _ if compares => {
+                let foreign: Vec<&str> = [RL_ONLY, SUPERVISED_ONLY, DISTILL_ONLY, FEEDBACK_ONLY].concat();
+                let foreign = foreign.into_iter().filter(|key| !["method", "early_stop"].contains(key));
+                match self.given(&foreign.collect::<Vec<_>>()) {
+                    Some(key) => Err(self.not_of_comparisons(key, &kind)),
+                    None => self.comparisons(&kind, raw, (settings, losses)),
+                }
+            }
             "sft" => {
                 if let Some(key) = self.given(&[RL_ONLY, DISTILL_ONLY, FEEDBACK_ONLY].concat()) {
                     return Err(self.misplaced(key));
@@ -294,9 +318,9 @@ impl Checker<'_> {
                 let label = nearest(other, names::KINDS.iter().copied())
                     .map_or("not a kind of stage".into(), |name| format!("did you mean `{name}`?"));
                 Err(self.wrong_value("R008", "kind", format!("there is no kind of stage `{other}`"), label).hint(
-                    "kinds are `sft` (learn demonstrations), `rl` (learn from rewards), `distill` (learn answers that \
-                     pass) and `self-feedback` (pairs from \
-                           the model's own confidence)",
+                    "kinds are `sft` (learn demonstrations), `rl` (learn from rewards), `distill` (learn answers that pass), \
+                     `self-feedback` (pairs from the model's own confidence), `reward-model` and `preference` (learn from \
+                     comparisons)",
                 ))
             }
         }
@@ -461,10 +485,13 @@ impl Checker<'_> {
             Stage::Rl(rl) => Some(rl),
             _ => None,
         });
+        // Comparisons have no answers that a reward could check.
+        let prompts = if raw.task.is_none() && stages.iter().all(Stage::compares) { 0 } else { 200 };
         let task = match raw.task {
             Some(task) => self.task(Some(task))?,
             None => {
-                rl.map(|rl| &rl.task).or(stages.last().map(Stage::task)).cloned().ok_or_else(|| self.missing("task"))?
+                let other = stages.iter().rev().find(|stage| !stage.compares()).or(stages.last());
+                rl.map(|rl| &rl.task).or(other.map(Stage::task)).cloned().ok_or_else(|| self.missing("task"))?
             }
         };
         let reward = match raw.reward {
@@ -475,7 +502,7 @@ impl Checker<'_> {
         Ok(Eval {
             task,
             reward,
-            prompts: self.count("prompts", raw.prompts, 200, 0)? as usize,
+            prompts: self.count("prompts", raw.prompts, prompts, 0)? as usize,
             samples: self.count("samples", raw.samples, 1, 1)? as usize,
             max_new_tokens: self.count("max_new_tokens", raw.max_new_tokens, length, 1)? as usize,
             temperature: self.number(

@@ -9,6 +9,7 @@
 
 mod adapter;
 mod check;
+mod comparisons;
 mod detectors;
 mod difficulty;
 mod distill;
@@ -41,6 +42,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use comparisons::{Comparisons, Duplicates, NEVER, NearTies, PairRule};
 pub use difficulty::Difficulty;
 pub use distill::{AnswerFilter, Distill};
 pub use exploration::{
@@ -90,6 +92,10 @@ pub enum Stage {
     Distill(Box<Distill>),
     /// Answer, measure how sure the model is, write pairs.
     SelfFeedback(Box<SelfFeedback>),
+    /// Train a reward head on comparisons.
+    RewardModel(Box<Comparisons>),
+    /// Train the policy on comparisons.
+    Preference(Box<Comparisons>),
 }
 
 /// Supervised fine-tuning: minimise −log p of the completion's tokens.
@@ -363,6 +369,11 @@ impl Recipe {
         self.stages.iter().filter_map(Stage::objective).any(|objective| objective.critic.is_some())
     }
 
+    /// Whether a stage trains a reward head.
+    pub fn needs_reward_head(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage, Stage::RewardModel(_)))
+    }
+
     /// The complete recipe as TOML: every key, and an equal recipe when read again.
     pub fn to_toml(&self) -> String {
         write::document(self)
@@ -377,20 +388,37 @@ impl Rl {
 }
 
 impl Stage {
-    /// `sft`, `rl`, `distill` or `self-feedback`.
+    /// `sft`, `rl`, `distill`, `self-feedback`, `reward-model` or `preference`.
     pub fn kind(&self) -> &'static str {
         match self {
             Stage::Sft(_) => "sft",
             Stage::Rl(_) => "rl",
             Stage::Distill(_) => "distill",
             Stage::SelfFeedback(_) => "self-feedback",
+            Stage::RewardModel(_) => comparisons::REWARD_MODEL,
+            Stage::Preference(_) => comparisons::PREFERENCE,
         }
     }
 
-    /// The method of an rl stage, the kind of another.
+    /// Whether it learns from comparisons.
+    pub fn compares(&self) -> bool {
+        matches!(self, Stage::RewardModel(_) | Stage::Preference(_))
+    }
+
+    /// When the held-out loss ends the stage, where it looks at one.
+    pub fn early_stop(&self) -> Option<&EarlyStop> {
+        match self {
+            Stage::Sft(sft) => sft.early_stop.as_ref(),
+            Stage::RewardModel(rule) | Stage::Preference(rule) => Some(&rule.early_stop),
+            _ => None,
+        }
+    }
+
+    /// The method of an rl stage, the loss of a preference stage, else the kind.
     pub fn name(&self) -> &str {
         match self {
             Stage::Rl(rl) => &rl.method,
+            Stage::Preference(rule) => rule.preference.method().name,
             other => other.kind(),
         }
     }
@@ -402,18 +430,20 @@ impl Stage {
             Stage::Rl(rl) => Some(&rl.objective),
             Stage::Distill(distill) => Some(&distill.objective),
             Stage::SelfFeedback(_) => None,
+            Stage::RewardModel(_) | Stage::Preference(_) => None,
         }
     }
 
     /// Whether the model is sampled from.
     pub fn samples(&self) -> bool {
-        !matches!(self, Stage::Sft(_))
+        !matches!(self, Stage::Sft(_)) && !self.compares()
     }
 
     /// Whether the model as it was when the stage began must stay at hand.
     pub fn needs_reference(&self) -> bool {
         let hint = match self {
             Stage::Rl(rl) => rl.hint.as_ref().is_some_and(Hint::needs_reference),
+            Stage::Preference(rule) => rule.preference.needs().reference,
             _ => false,
         };
         hint || self.objective().is_some_and(Objective::needs_reference) || self.samples_frozen()
@@ -435,6 +465,7 @@ impl Stage {
             Stage::Rl(rl) => &rl.task,
             Stage::Distill(distill) => &distill.task,
             Stage::SelfFeedback(feedback) => &feedback.task,
+            Stage::RewardModel(rule) | Stage::Preference(rule) => &rule.task,
         }
     }
 
@@ -445,6 +476,7 @@ impl Stage {
             Stage::Rl(rl) => &rl.training,
             Stage::Distill(distill) => &distill.training,
             Stage::SelfFeedback(feedback) => &feedback.training,
+            Stage::RewardModel(rule) | Stage::Preference(rule) => &rule.training,
         }
     }
 
@@ -454,6 +486,7 @@ impl Stage {
             Stage::Rl(rl) => &mut rl.training,
             Stage::Distill(distill) => &mut distill.training,
             Stage::SelfFeedback(feedback) => &mut feedback.training,
+            Stage::RewardModel(rule) | Stage::Preference(rule) => &mut rule.training,
         }
     }
 
@@ -463,6 +496,7 @@ impl Stage {
             Stage::Sft(sft) => sft.training.steps,
             Stage::Distill(distill) => distill.training.steps,
             Stage::SelfFeedback(_) => 0,
+            Stage::RewardModel(rule) | Stage::Preference(rule) => rule.training.steps,
             Stage::Rl(rl) => rl.training.steps * rl.updates() as u64,
         }
     }

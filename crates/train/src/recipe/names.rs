@@ -14,7 +14,12 @@ pub(super) fn tasks() -> Vec<&'static str> {
 pub(super) const DATA: &str = "data";
 
 /// Kinds of stages.
-pub(super) const KINDS: &[&str] = &["sft", "rl", "distill", "self-feedback"];
+pub(super) const KINDS: &[&str] = &["sft", "rl", "distill", "self-feedback", "reward-model", "preference"];
+
+/// Losses of stages that learn from comparisons.
+pub(super) fn losses() -> Vec<&'static str> {
+    lapidary_algo::preference_losses().iter().map(|loss| loss.name).collect()
+}
 
 /// Rewards.
 pub(super) fn rewards() -> Vec<&'static str> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::adapter::RawAdapter;
+use super::comparisons::RawPairs;
 use super::difficulty::RawDifficulty;
 use super::distill::RawFilter;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
@@ -203,6 +204,9 @@ pub(super) struct RawStage {
     /// (rl) Supervised updates on the questions that no answer solved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interleave: Option<RawInterleave>,
+    /// (reward-model, preference) How rows of comparisons become examples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<RawPairs>,
     /// (rl) When the run is called unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<RawHealth>,

@@ -1,6 +1,6 @@
 //! The JSON schema of a recipe, with the names of the registries.
 
-use lapidary_algo::{MethodKind, Overrides};
+use lapidary_algo::{MethodKind, Overrides, PreferenceOverrides};
 use lapidary_reward::mix::PART_OPTIONS;
 use lapidary_reward::options::OptionInfo;
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
@@ -21,6 +21,11 @@ pub fn json_schema() -> Value {
         schema["$defs"]["RawStage"]["properties"][method.name] =
             json!({ "$ref": "#/$defs/Overrides", "description": about });
     }
+    for loss in lapidary_algo::preference_losses() {
+        let about = format!("Settings of `{}`: {} {}", loss.name, loss.title, loss.paper);
+        schema["$defs"]["RawStage"]["properties"][loss.name] =
+            json!({ "$ref": "#/$defs/PreferenceOverrides", "description": about });
+    }
     schema
 }
 
@@ -31,6 +36,7 @@ pub(super) fn model(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn stages(generator: &mut SchemaGenerator) -> Schema {
     let stage = generator.subschema_for::<RawStage>();
     generator.subschema_for::<Overrides>(); // referred to by the table of each method
+    generator.subschema_for::<PreferenceOverrides>();
     json_schema!({ "type": "array", "minItems": 1, "items": stage })
 }
 
@@ -42,6 +48,7 @@ pub(super) fn method(_: &mut SchemaGenerator) -> Schema {
     let learns_from_rewards = |method: &&lapidary_algo::Method| method.kind != MethodKind::Supervised;
     let names: Vec<&str> =
         lapidary_algo::methods().iter().filter(learns_from_rewards).map(|method| method.name).collect();
+    let names = [names, names::losses()].concat();
     json_schema!({ "enum": names })
 }
 

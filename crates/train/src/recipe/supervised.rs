@@ -9,6 +9,7 @@ use super::check::Checker;
 use super::raw::RawStage;
 use super::settings::Settings;
 use super::{Recipe, Sft, Stage};
+use crate::comparisons;
 use crate::prompts::{Prompts, Tasks};
 
 /// Keys that only a stage which learns given text has.
@@ -90,7 +91,7 @@ impl Checker<'_> {
         })
     }
 
-    fn early_stop(&self, raw: RawEarlyStop) -> Result<EarlyStop> {
+    pub(super) fn early_stop(&self, raw: RawEarlyStop) -> Result<EarlyStop> {
         let from_zero = |x: f64| (0.0..=1e3).contains(&x);
         Ok(EarlyStop {
             patience: self.count("patience", raw.patience, 3, 1)?,
@@ -149,7 +150,12 @@ impl Recipe {
         let mut recipe = self.clone();
         for stage in &mut recipe.stages {
             let Some(epochs) = stage.training().epochs else { continue };
-            let prompts = Prompts::new(tasks, stage.task(), self.seed)?;
+            let prompts = match &*stage {
+                Stage::RewardModel(rule) | Stage::Preference(rule) => {
+                    comparisons::sifted(tasks, (&rule.task, &rule.pairs), self.seed)?.0
+                }
+                other => Prompts::new(tasks, other.task(), self.seed)?,
+            };
             let Some(items) = prompts.len() else {
                 let message = format!("task `{}` has no end, so it has no epoch", prompts.task().name());
                 return Err(Problem::new(Kind::Usage, "R031", message)

@@ -90,6 +90,17 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
                 sections.push(Section::objective("sft", &path, &distill.objective));
                 sections.push(Section::new("[stage.filter]", format!("{path}.filter"), distill.filter.entries()));
             }
+            Stage::RewardModel(rule) | Stage::Preference(rule) => {
+                let loss = rule.preference.method().name;
+                entries.push(("method", json!(loss)));
+                training(&mut entries, &rule.training);
+                sections.push(Section::new("[[stage]]", path.clone(), entries));
+                let (header, place) = (format!("[stage.{loss}]"), format!("{path}.{loss}"));
+                sections.push(Section { header, path: place, entries: rule.settings() });
+                sections.push(Section::new("[stage.pairs]", format!("{path}.pairs"), rule.pairs.entries()));
+                let stop = rule.early_stop.entries();
+                sections.push(Section::new("[stage.early_stop]", format!("{path}.early_stop"), stop));
+            }
             Stage::Rl(rl) => {
                 rl_entries(&mut entries, rl);
                 training(&mut entries, &rl.training);

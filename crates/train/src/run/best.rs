@@ -43,7 +43,7 @@ impl Run<'_, '_, '_> {
 
     /// Removes bests that no checkpoint can ask for any more.
     pub(super) fn prune_best(&self) -> Result<()> {
-        let keeps = |stage: &Stage| matches!(stage, Stage::Sft(sft) if sft.early_stop.is_some());
+        let keeps = |stage: &Stage| stage.early_stop().is_some();
         if !self.recipe.stages.iter().any(keeps) {
             return Ok(());
         }

@@ -7,6 +7,7 @@
 mod best;
 mod conclude;
 mod resume;
+mod reward;
 mod teacher;
 
 use std::path::{Path, PathBuf};
@@ -150,6 +151,14 @@ fn check_shape(recipe: &Recipe, model: &ModelConfig) -> Result<()> {
         return Err(Problem::new(Kind::Model, "M014", "the critic of this recipe needs a model with a value head")
             .hint("give the engine a value head before the run; `lapidary train` does it by itself"));
     }
+    if recipe.needs_reward_head() && !model.reward_head {
+        return Err(Problem::new(
+            Kind::Model,
+            "M050",
+            "this recipe trains a reward model, and the model has no reward head",
+        )
+        .hint("give the engine a reward head before the run; `lapidary train` does it by itself"));
+    }
     let replays = |stage: &&Stage| matches!(stage, Stage::Rl(rl) if rl.routing_replay != RoutingReplay::Off);
     match recipe.stages.iter().find(replays) {
         Some(stage) if model.experts.is_none() => {
@@ -199,6 +208,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
             if ends {
                 self.take_best()?;
                 self.gather_pairs()?;
+                self.keep_reward_model()?;
                 self.state.stage += 1;
                 self.state.stage_step = 0;
                 self.state.reference = None;
@@ -228,6 +238,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
 
     /// A stage starts with a fresh optimiser and, where it has a KL term, with its weights frozen as the reference.
     fn begin_stage(&mut self) -> Result<()> {
+        self.take_policy_back()?;
         self.model.engine.reset_optimizer();
         self.state.health = Default::default();
         self.state.surplus = Vec::new();
@@ -240,7 +251,9 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         self.state.hint = Default::default();
         self.state.interleave.begin_stage();
         self.state.memory = Default::default();
+        self.state.comparison = Default::default();
         self.state.reference = None;
+        self.set_policy_aside()?;
         if (self.needs_reference() && !self.starts_without_adapter()) || self.asks().mean {
             let path = self.directory.reference(self.state.stage);
             let parent = path.parent().unwrap_or(Path::new("."));
@@ -389,6 +402,9 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
     /// Evaluates, unless these weights were evaluated already.
     fn evaluate(&mut self, at: &At) -> Result<()> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
+        if self.is_reward_model(at.stage.wrapping_sub(1)) {
+            return Ok(());
+        }
         if self.state.evaluations.last().is_some_and(|last| last.step == self.state.step) {
             return Ok(());
         }
@@ -473,6 +489,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
                 std::fs::create_dir(&place).map_err(|error| Problem::io("make", &place, &error))?;
                 mean.save_model(&place)?;
             }
+            reward::describe(state, directory)?;
             model.engine.save_optimizer(&inner)
         })?;
         checkpoints.prune(self.recipe.checkpoint.keep)?;

@@ -224,16 +224,27 @@ pub fn model() -> LoadedModel {
     model_of(Box::new(toy()))
 }
 
-/// The toy, with a value head where a stage has a critic.
+/// The toy, with a value head where a stage has a critic, or a reward head where one trains it.
 pub fn model_for(recipe: &Recipe) -> LoadedModel {
-    if recipe.needs_value_head() { model_of(Box::new(toy().with_value_head())) } else { model() }
+    if recipe.needs_value_head() {
+        model_of(Box::new(toy().with_value_head()))
+    } else if recipe.needs_reward_head() {
+        model_of(Box::new(toy().with_reward_head()))
+    } else {
+        model()
+    }
 }
 
 pub fn model_of(engine: Box<dyn Engine>) -> LoadedModel {
     let reopen = |directory: &Path| {
         // The reference's optimiser is never used, so that of the checkpoint stands in.
         let config = std::fs::read_to_string(directory.join("config.json")).unwrap();
-        let mut engine = if config.contains("\"value_head\": true") { toy().with_value_head() } else { toy() };
+        let has = |head: &str| config.contains(&format!("\"{head}_head\": true"));
+        let mut engine = match () {
+            () if has("value") => toy().with_value_head(),
+            () if has("reward") => toy().with_reward_head(),
+            () => toy(),
+        };
         let optimizer = tempfile::tempdir().unwrap();
         engine.save_optimizer(optimizer.path()).unwrap();
         engine.restore(directory, optimizer.path())?;
