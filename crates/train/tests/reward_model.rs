@@ -157,7 +157,7 @@ fn add_reward_model(directory: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// What a loss remembers between steps is part of the state: BCO's... of a reward model, the M-estimator's scale.
+/// What a loss remembers between steps, the scale of an M-estimator say, is part of the state.
 #[test]
 fn what_a_loss_remembers_survives_a_stop() {
     let folder = tempfile::tempdir().unwrap();
@@ -223,7 +223,7 @@ fn packing_changes_no_bit_and_a_saved_reward_model_is_the_one_that_was_trained()
 fn judgements_of_single_answers_train_by_cross_entropy() {
     let folder = tempfile::tempdir().unwrap();
     let line = |at: usize| {
-        let good = at % 3 == 0;
+        let good = at.is_multiple_of(3);
         let answer = if good { "aaa" } else { "bb" };
         format!("{{\"prompt\":\"{at}?\",\"completion\":\"{answer}\",\"label\":{good}}}\n")
     };
