@@ -169,6 +169,9 @@ mod tests {
     /// By hand: far above the target the error counts 0.2, far below −0.2, near it what it is.
     #[test]
     fn the_coefficient_follows_the_kl() {
+        // Specification C, §1.2.
+        let golden = AdaptiveKl { target: 6.0, horizon: 1e4 };
+        close(golden.next(0.2, 9.0, 256), 0.201024, 1e-12, "golden");
         let controller = AdaptiveKl { target: 0.1, horizon: 1000.0 };
         close(controller.next(0.5, 9.0, 100), 0.5 * 1.02, 1e-15, "above");
         close(controller.next(0.5, -1.0, 100), 0.5 * 0.98, 1e-15, "below");

@@ -39,6 +39,7 @@ mod number;
 mod number_sorting;
 pub mod options;
 mod pattern;
+pub mod preferences;
 mod published;
 mod puzzle;
 mod registry;

@@ -49,6 +49,7 @@ static REWARDS: &[RewardInfo] = &[
     crate::countdown::INFO,
     crate::number_sorting::INFO,
     crate::spell_backward::INFO,
+    crate::preferences::INFO,
     crate::puzzle::BASIC_ARITHMETIC,
     crate::puzzle::PRODUCTS,
     crate::puzzle::GCD,

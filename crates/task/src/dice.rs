@@ -43,6 +43,11 @@ impl Dice {
         self.next().uniform() < probability
     }
 
+    /// Uniform in [0, 1).
+    pub(crate) fn uniform(&mut self) -> f64 {
+        self.next().uniform()
+    }
+
     /// One of several; there must be one.
     pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]

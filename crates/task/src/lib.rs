@@ -25,6 +25,7 @@ mod grid;
 mod gym;
 mod logic;
 mod mixture;
+mod preferences;
 mod procedural;
 mod registry;
 mod spec;

@@ -25,6 +25,8 @@ pub enum Family {
     Graphs,
     /// Angles.
     Geometry,
+    /// Two answers and which is better.
+    Preference,
     /// Several tasks.
     Mixture,
     /// Rows of a file.
@@ -43,6 +45,7 @@ impl Family {
             Family::Games => "games",
             Family::Graphs => "graphs",
             Family::Geometry => "geometry",
+            Family::Preference => "preference",
             Family::Mixture => "mixture",
             Family::Data => "data",
         }
@@ -148,6 +151,7 @@ static TASKS: &[TaskInfo] = &[
     crate::graphs::largest_island::INFO,
     crate::graphs::course_schedule::INFO,
     crate::geometry::simple_geometry::INFO,
+    crate::preferences::INFO,
     crate::mixture::INFO,
     crate::data::INFO,
 ];

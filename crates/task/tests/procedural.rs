@@ -14,7 +14,7 @@ fn made(spec: Value, seed: u64) -> Box<dyn Task> {
 }
 
 fn procedural() -> impl Iterator<Item = &'static TaskInfo> {
-    tasks().iter().filter(|info| !["mixture", "data"].contains(&info.name))
+    tasks().iter().filter(|info| !["preferences", "mixture", "data"].contains(&info.name))
 }
 
 fn names() -> Vec<&'static str> {

@@ -70,6 +70,7 @@ mod tests {
     use super::*;
     use crate::loss::{CriticRow, Row};
     use crate::testing::close;
+    use crate::{Experience, RowAdvantage};
     use lapidary_core::Ragged;
 
     fn row() -> Row {
@@ -84,6 +85,47 @@ mod tests {
 
     fn one() -> Ragged<bool> {
         [vec![true, true]].into_iter().collect()
+    }
+
+    /// Specifications B, §1.13 and C, §1.2: the KL of each token in the reward, β = 0.05, a score of 1 at the end, λ = 0.95.
+    #[test]
+    fn golden_advantages_and_returns_of_a_scored_answer() {
+        let of = |values: [f32; 3]| [values.to_vec()].into_iter().collect::<Ragged<f32>>();
+        let cases = [
+            (
+                [[-0.5, -1.0, -0.2], [-0.6, -0.9, -0.4], [0.1, 0.2, 0.3]],
+                [0.817475, 0.760500, 0.690000],
+                [0.917475, 0.960500, 0.990000],
+                [0.962828, 0.070600, -1.033428],
+            ),
+            (
+                [[-0.5, -1.0, -0.3], [-0.7, -0.8, -0.4], [0.2, 0.5, 0.7]],
+                [0.755738, 0.490250, 0.295000],
+                [0.955738, 0.990250, 0.995000],
+                [1.046769, -0.101239, -0.945529],
+            ),
+        ];
+        for ([logp, reference, value], plain, returns, white) in cases {
+            let mask = [vec![true; 3]].into_iter().collect();
+            let (logp, reference, value) = (of(logp), of(reference), of(value));
+            let experience = Experience {
+                mask: Some(&mask),
+                logp: Some(&logp),
+                logp_reference: Some(&reference),
+                value: Some(&value),
+                ..Experience::of_rewards(&[Some(1.0)], &[0])
+            };
+            for (whiten, expected) in [(false, plain), (true, white)] {
+                let advantage = Advantage::Gae { gamma: 1.0, lambda: 0.95, whiten, whiten_rewards: false };
+                let objective = Objective { advantage, kl: Kl { coefficient: 0.05, ..Kl::IN_REWARD }, ..defaults() };
+                let got = objective.advantages(&experience).unwrap();
+                let RowAdvantage::Each(row) = got.values.row(0) else { panic!("one for each token") };
+                for (at, expected) in expected.into_iter().enumerate() {
+                    close(f64::from(row[at]), expected, 2e-6, "advantage");
+                    close(f64::from(got.returns.as_ref().unwrap().row(0)[at]), returns[at], 1e-6, "return");
+                }
+            }
+        }
     }
 
     /// The value loss of the specification (§12.5), 0.0625, enters with its coefficient.

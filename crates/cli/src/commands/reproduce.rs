@@ -23,7 +23,7 @@ const RUNS: &str = "runs/reproduce";
 #[derive(Args, Debug)]
 #[command(before_help = "Example: lapidary reproduce gspo --out docs/studies")]
 pub struct Reproduce {
-    /// The study: gspo, gtpo, mgrpo, one-shot-rlvr, one-shot-ablations, relift, or a TOML file of your own
+    #[arg(help = format!("The study: {}, or a TOML file of your own", study::names().join(", ")))]
     study: String,
     /// How many seeds, at least 2; fewer than 5 say next to nothing
     #[arg(long, default_value_t = LEAST_SEEDS, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]

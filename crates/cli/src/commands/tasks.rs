@@ -1,26 +1,48 @@
 //! `lapidary tasks` and `lapidary rewards`: the registries of where prompts come from and what answers are worth.
 
 use clap::Args;
-use lapidary_core::{Kind, Problem};
+use lapidary_core::{Item, Kind, Problem};
 use lapidary_reward::mix::PART_OPTIONS;
 use lapidary_reward::options::OptionInfo;
 use lapidary_reward::{RewardInfo, reward, rewards};
 use lapidary_task::{Level, Split, TaskInfo, TaskSpec, build, task, tasks};
 use serde_json::{Map, Value, json};
 
-use super::did_you_mean;
+use super::{did_you_mean, options};
 use crate::output::{Output, theme};
 use crate::stop::Outcome;
 
 /// Items shown of a task.
 const EXAMPLES: u64 = 3;
 
-/// List the tasks, or show one with its options and its first items
+/// List the tasks, show one with its options and its first items, or write its items
 #[derive(Args, Debug)]
-#[command(before_help = "Example: lapidary tasks chain-sum")]
+#[command(before_help = "Example: lapidary tasks chain-sum\n         \
+                         lapidary tasks preferences --items 1000 --set flip=0.2 > pairs.jsonl")]
 pub struct Tasks {
     /// Show this task
     name: Option<String>,
+    /// Write so many items as JSON lines, as a data set that `task = { path = … }` reads
+    #[arg(long, value_name = "N", requires = "name")]
+    items: Option<u64>,
+    /// Set an option of the task; may be given several times
+    #[arg(short, long = "set", value_name = "KEY=VALUE", requires = "items")]
+    set: Vec<String>,
+    /// The part to take items from
+    #[arg(long, value_enum, default_value_t = Part::Train, requires = "items")]
+    split: Part,
+    /// The seed that items are drawn by
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "items")]
+    seed: u64,
+}
+
+/// A part of a task.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Part {
+    /// For training
+    Train,
+    /// Held out
+    Test,
 }
 
 /// List the rewards, or show one with its formula and its options
@@ -47,7 +69,33 @@ impl Tasks {
             return Ok(());
         };
         let task = task(name).ok_or_else(|| unknown("task", name, tasks().iter().map(|task| task.name)))?;
-        if output.json { output.json(&task_in_full(task)) } else { show_task(task, output) }
+        match self.items {
+            Some(count) => self.write(task, count, output),
+            None if output.json => output.json(&task_in_full(task)),
+            None => show_task(task, output),
+        }
+    }
+
+    /// Items as rows of a data set: what the data task calls `prompt`, `answer` and `completion`, and the rest beside them.
+    fn write(&self, task: &TaskInfo, count: u64, output: &mut Output) -> Outcome {
+        let mut spec = options(&self.set)?;
+        spec.insert("name".into(), task.name.into());
+        let task = build(&TaskSpec::Table(spec), self.seed)?;
+        let split = match self.split {
+            Part::Train => Split::Train,
+            Part::Test => Split::Test,
+        };
+        let count = task.len(split).map_or(count, |len| count.min(len as u64));
+        for index in 0..count {
+            let Item { id, prompt, answer, completion, metadata } = task.item(split, index)?;
+            let mut row = json!({"id": id, "prompt": prompt, "answer": answer, "completion": completion});
+            if let Some(row) = row.as_object_mut() {
+                row.retain(|_, value| !value.is_null());
+                row.extend(metadata.into_iter().filter(|(name, _)| name != "id" && name != "prompt"));
+            }
+            output.json(&row)?;
+        }
+        Ok(())
     }
 }
 
