@@ -176,3 +176,29 @@ fn a_run_is_replayed_by_its_own_rewards_and_by_others() {
     assert_eq!(differs.status.code(), Some(1), "{}", text(&differs.stdout));
     assert!(text(&differs.stdout).contains("other scores than the run's own rewards gave"));
 }
+
+/// `tasks NAME --items N` writes what `task = { path = … }` reads back as the same items.
+#[test]
+fn items_of_a_task_are_a_data_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    for name in ["preferences", "chain-sum", "countdown"] {
+        let made = lapidary(at, &["tasks", name, "--items", "40", "--seed", "5"]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        std::fs::write(at.join("rows.jsonl"), &made.stdout).unwrap();
+        let task = lapidary_task::build(&serde_json::from_value(json!({"name": name})).unwrap(), 5).unwrap();
+        let spec = json!({"path": at.join("rows.jsonl"), "test_fraction": 0, "chat": name == "countdown" || name == "chain-sum"});
+        let read = lapidary_task::build(&serde_json::from_value(spec).unwrap(), 5).unwrap();
+        assert_eq!(read.len(lapidary_task::Split::Train), Some(40));
+        for index in 0..40 {
+            let [made, read] = [&task, &read].map(|task| task.item(lapidary_task::Split::Train, index).unwrap());
+            assert_eq!((made.prompt, made.completion), (read.prompt, read.completion), "{name}");
+            assert_eq!(made.metadata.get("chosen"), read.metadata.get("chosen"));
+            assert_eq!(made.metadata.get("numbers"), read.metadata.get("numbers"));
+        }
+    }
+    let refused = lapidary(at, &["tasks", "preferences", "--items", "1", "--set", "flips=1"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("flip"), "{}", text(&refused.stderr));
+    assert_eq!(lapidary(at, &["tasks", "--items", "1"]).status.code(), Some(2), "items of no task");
+}
