@@ -13,12 +13,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("algo", &["core"]),
     ("engine", &["core"]),
     ("text", &["core"]),
+    ("statistics", &["core"]),
+    ("feedback", &["core", "statistics"]),
     ("sandbox", &["core"]),
     ("reward", &["core", "text", "sandbox"]),
     ("task", &["core", "text", "reward"]),
-    ("eval", &["core", "text", "reward", "task", "engine"]),
+    ("eval", &["core", "statistics", "text", "reward", "task", "engine"]),
     ("train", &["core", "algo", "engine", "text", "reward", "task", "eval"]),
-    ("cli", &["core", "algo", "engine", "text", "sandbox", "reward", "task", "eval", "train"]),
+    (
+        "cli",
+        &["core", "algo", "engine", "text", "statistics", "feedback", "sandbox", "reward", "task", "eval", "train"],
+    ),
     ("testkit", &["core", "engine"]),
 ];
 

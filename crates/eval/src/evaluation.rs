@@ -2,9 +2,9 @@
 
 use lapidary_core::{Key, Kind, Problem, Purpose, Result, Verdict};
 use lapidary_reward::confidence::Measure;
+use lapidary_statistics::{Interval, bootstrap_mean, mean, success_rate};
 use serde::{Deserialize, Serialize};
 
-use crate::interval::{Interval, bootstrap_mean, mean, success_rate};
 use crate::paired::{Pairs, paired_bootstrap_difference, paired_mean_difference};
 use crate::pass::{pass_at_k, pass_hat_k};
 use crate::reliability::{Reliability, Sure};

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::interval::{Interval, IntervalMethod};
+use lapidary_statistics::{Interval, IntervalMethod};
 
 /// Half of 3.841459, the 95 % point of χ² with one degree of freedom: how far the log-likelihood falls to the ends of an interval.
 const FALL_95: f64 = 1.920_729_4;

@@ -3,24 +3,23 @@
 //! The statistics are pure functions, tested against published numbers. The unit of every interval is the prompt:
 //! several samples of one prompt are not independent and never narrow an interval as if they were.
 
-mod calibration;
 mod confidence;
-mod distribution;
 mod evaluate;
 mod evaluation;
-mod interval;
 mod label_noise;
 mod paired;
 mod pass;
 mod reliability;
 mod second_turn;
 
-pub use calibration::{Bin, Binning, Calibration, auroc, calibration};
 pub use confidence::{Asked, Gauge, Sureness, end_tokens, readings};
 pub use evaluate::{Judges, evaluate, evaluate_again};
 pub use evaluation::{AttemptRecord, Comparison, Evaluation, PassRate, PromptRecord, Settings, Summary, compare};
-pub use interval::{Interval, IntervalMethod, RESAMPLES, bootstrap_mean, mean, success_rate, wilson};
 pub use label_noise::{GroupNoise, Suspect, flip_rate, flip_rate_holder, flip_rates_by, likeliest_flipped};
+pub use lapidary_statistics::{
+    Bin, Binning, Calibration, Interval, IntervalMethod, RESAMPLES, auroc, bootstrap_mean, calibration, mean,
+    success_rate, wilson,
+};
 pub use paired::{Pairs, paired_bootstrap_difference, paired_mean_difference};
 pub use pass::{pass_at_k, pass_hat_k};
 pub use reliability::{BINS, Reliability, Sure, calibrated};

@@ -3,8 +3,8 @@
 use lapidary_core::Key;
 use serde::{Deserialize, Serialize};
 
-use crate::distribution::fair_coin_at_most;
-use crate::interval::{Interval, IntervalMethod, bootstrap_mean, mean, wilson};
+use lapidary_statistics::fair_coin_at_most;
+use lapidary_statistics::{Interval, IntervalMethod, bootstrap_mean, mean, wilson};
 
 /// Right and wrong before and after, counted over prompts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,8 @@
 use lapidary_core::{Key, Purpose};
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::{Bin, Binning, Calibration, calibration};
-use crate::interval::{Interval, IntervalMethod, bootstrap_mean};
+use lapidary_statistics::{Bin, Binning, Calibration, calibration};
+use lapidary_statistics::{Interval, IntervalMethod, bootstrap_mean};
 
 /// Bins of a reliability diagram, as everybody has them (Guo et al. 2017, arXiv 1706.04599, §2).
 pub const BINS: usize = 10;

@@ -7,8 +7,8 @@ use lapidary_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::{Evaluation, TOLERANCE};
-use crate::interval::{Interval, wilson};
 use crate::paired::{Pairs, paired_mean_difference};
+use lapidary_statistics::{Interval, wilson};
 
 /// What a template may hold.
 const PLACES: [&str; 3] = ["{question}", "{answer}", "{phrase}"];

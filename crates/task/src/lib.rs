@@ -32,6 +32,7 @@ mod spec;
 mod task;
 mod words;
 
+pub use data::row::{Origin, Row, read as read_rows};
 pub use registry::{Family, Level, TaskInfo, build, task, tasks};
 pub use spec::TaskSpec;
 pub use task::{Split, Task};

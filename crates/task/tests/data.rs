@@ -119,7 +119,8 @@ fn broken_files_say_where() {
     for (name, bytes, code) in [
         ("e.jsonl", &b""[..], "D007"),
         ("b.jsonl", b"\n \n", "D007"),
-        ("x.csv", b"a,b", "D010"),
+        ("x.xlsx", b"a,b", "D010"),
+        ("x.csv", b"prompt,answer\n1,2,3\n", "D097"),
         ("p.parquet", b"", "D008"),
     ] {
         let path = file(folder.path(), name, bytes);

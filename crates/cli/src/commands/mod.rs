@@ -6,6 +6,7 @@ mod config;
 mod diagnose;
 mod doctor;
 mod eval;
+mod experiment;
 mod explain;
 mod generate;
 mod inspect;
@@ -46,6 +47,8 @@ pub enum Command {
     Explain(explain::Explain),
     Select(select::Select),
     Diagnose(diagnose::Diagnose),
+    #[command(subcommand)]
+    Experiment(experiment::Experiment),
     Methods(methods::Methods),
     Tasks(tasks::Tasks),
     Rewards(tasks::Rewards),
@@ -67,6 +70,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Command::Explain(verb) => verb.run(&mut output)?,
         Command::Select(verb) => verb.run(&mut output)?,
         Command::Diagnose(verb) => verb.run(&mut output)?,
+        Command::Experiment(verb) => verb.run(&mut output)?,
         Command::Generate(verb) => verb.run(&mut output)?,
         Command::Score(verb) => verb.run(&mut output)?,
         Command::Reward(verb) => verb.run(&mut output)?,

@@ -11,8 +11,21 @@ pub(super) struct Files {
     pub test: Vec<PathBuf>,
 }
 
-const ENDINGS: &[&str] =
-    &[".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".parquet", ".jsonl.zst", ".csv", ".arrow"];
+const ENDINGS: &[&str] = &[
+    ".jsonl",
+    ".jsonl.gz",
+    ".ndjson",
+    ".ndjson.gz",
+    ".json",
+    ".json.gz",
+    ".parquet",
+    ".jsonl.zst",
+    ".csv",
+    ".csv.gz",
+    ".tsv",
+    ".tsv.gz",
+    ".arrow",
+];
 /// Names that mark test files, best first: where there are test files, validation files are neither.
 const TEST_NAMES: &[&str] = &["test", "validation", "valid", "val", "dev", "eval"];
 /// More files than this in one directory are no data set.

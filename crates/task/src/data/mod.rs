@@ -1,10 +1,11 @@
-//! Data sets: JSON lines (also `.gz`) and Parquet, as a file or as a directory with `train…` and `test…` files.
+//! Data sets: JSON lines, CSV (both also `.gz`) and Parquet, as a file or as a directory with `train…` and `test…` files.
 
 mod columns;
+mod csv_rows;
 mod files;
 mod pairs;
 mod parquet_rows;
-mod row;
+pub(crate) mod row;
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ pub(crate) const INFO: TaskInfo = TaskInfo {
     name: "data",
     family: Family::Data,
     levels: &[],
-    summary: "A data set of your own: JSON lines (also .gz) or Parquet, a file or a directory with train and test files.",
+    summary: "A data set of your own: JSON lines, CSV (both also .gz) or Parquet, a file or a directory with train and test files.",
     example: "{ path = \"gsm8k\", suffix = \" End with #### and the number.\" }",
     answer_reward: "answer",
     options: &[

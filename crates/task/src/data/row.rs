@@ -1,4 +1,4 @@
-//! Rows of a file, one at a time, whatever its format.
+//! Rows of a file, one at a time, whatever its format: JSON lines, CSV, Parquet.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -12,25 +12,39 @@ use serde_json::{Map, Value};
 
 /// A row and where it stands.
 #[derive(Debug)]
-pub(super) struct Row {
+pub struct Row {
+    /// Its cells by the names of their columns.
     pub columns: Map<String, Value>,
+    /// Where it stands.
     pub origin: Origin,
 }
 
 /// Where a row stands.
 #[derive(Debug)]
-pub(super) enum Origin {
+pub enum Origin {
     /// A line of a text file.
     Line(Line),
+    /// A record of a CSV file and the sign that parts its fields.
+    Record {
+        /// Its text (it may hold line ends).
+        line: Line,
+        /// The sign.
+        delimiter: u8,
+    },
     /// A row of a Parquet file, from 1.
-    Row { path: std::path::PathBuf, number: usize },
+    Row {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Which.
+        number: usize,
+    },
 }
 
 impl Row {
     /// A name for the row: `train.jsonl:7`.
-    pub(super) fn id(&self) -> String {
+    pub fn id(&self) -> String {
         let (path, number) = match &self.origin {
-            Origin::Line(line) => (&line.path, line.number),
+            Origin::Line(line) | Origin::Record { line, .. } => (&line.path, line.number),
             Origin::Row { path, number } => (path, *number),
         };
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -38,9 +52,15 @@ impl Row {
     }
 
     /// A column that holds the wrong thing.
-    pub(super) fn wrong(&self, column: &str, expected: &str, got: &Value) -> Problem {
+    pub fn wrong(&self, column: &str, expected: &str, got: &Value) -> Problem {
         match &self.origin {
             Origin::Line(line) => line.wrong(column, expected, got),
+            Origin::Record { line, delimiter } => {
+                let at = self.columns.keys().position(|name| name == column).unwrap_or(0);
+                let (start, end) = super::csv_rows::cell(line, *delimiter, at);
+                let message = format!("`{column}` in line {} must be {expected}", line.number);
+                Problem::new(Kind::Data, "D003", message).at(line.place(start, end, format!("must be {expected}")))
+            }
             Origin::Row { path, number } => {
                 let place = format!("row {number} of `{}`", path.display());
                 let message = format!("column `{column}` must be {expected}, got {} in {place}", kind_of(got));
@@ -50,10 +70,10 @@ impl Row {
     }
 
     /// A column that is not there.
-    pub(super) fn missing(&self, wanted: &str, expected: &[&str]) -> Problem {
+    pub fn missing(&self, wanted: &str, expected: &[&str]) -> Problem {
         match &self.origin {
             Origin::Line(line) => line.missing(wanted, expected, &self.columns),
-            Origin::Row { path, .. } => {
+            Origin::Record { line: Line { path, .. }, .. } | Origin::Row { path, .. } => {
                 let present: Vec<&str> = self.columns.keys().map(String::as_str).collect();
                 let problem = Problem::new(Kind::Data, "D004", format!("`{}` has no {wanted}", path.display()))
                     .why(format!("its columns are {}", present.join(", ")));
@@ -66,22 +86,46 @@ impl Row {
     }
 }
 
-/// Calls `take` with every row until it says that it has enough.
-pub(super) fn read(path: &Path, take: &mut dyn FnMut(Row) -> Result<bool>) -> Result<()> {
+/// Calls `take` with every row until it says that it has enough. The name's ending tells the format: `.parquet`; `.csv` and `.tsv`; all else
+/// JSON lines. The last two may be packed (`.gz`).
+///
+/// # Errors
+/// `Data` with the place for a file that is not there, broken, too large, or of a kind that is not read; and what `take` returns.
+pub fn read(path: &Path, take: &mut dyn FnMut(Row) -> Result<bool>) -> Result<()> {
     let name = path.to_string_lossy().to_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
     if ends(&[".parquet"]) {
         return super::parquet_rows::read(path, take);
     }
-    if ends(&[".csv", ".arrow", ".zst", ".pkl", ".pt", ".bin", ".npy"]) {
+    if ends(&[".xlsx", ".feather", ".arrow", ".zst", ".pkl", ".pt", ".bin", ".npy"]) {
         let message = format!("`{}` is of a kind that is not read", path.display());
-        return Err(Problem::new(Kind::Data, "D010", message).hint("convert it to .jsonl, .jsonl.gz or .parquet"));
+        return Err(Problem::new(Kind::Data, "D010", message).hint("convert it to .jsonl, .csv or .parquet"));
     }
-    let file = File::open(path).map_err(|error| Problem::io("open", path, &error))?;
-    if ends(&[".gz"]) {
-        lines(Lines::new(path, BufReader::new(MultiGzDecoder::new(file))), take)
-    } else {
-        lines(Lines::new(path, BufReader::new(file)), take)
+    let file = File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Problem::new(Kind::Data, "D001", format!("there is no file `{}`", path.display()))
+                .hint("a relative path starts at the folder in which lapidary runs")
+        }
+        _ => Problem::io("open", path, &error),
+    })?;
+    let reader: Box<dyn std::io::BufRead> = match ends(&[".gz"]) {
+        true => Box::new(BufReader::new(MultiGzDecoder::new(file))),
+        false => Box::new(BufReader::new(file)),
+    };
+    match ends(&[".csv", ".csv.gz", ".tsv", ".tsv.gz"]) {
+        true => super::csv_rows::read(path, reader, take),
+        false => lines(Lines::new(path, reader), take),
+    }
+}
+
+/// A file that broke while it was read: bytes that are no gzip stream are the data's fault, anything else the system's.
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    match error.kind() {
+        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => {
+            Problem::new(Kind::Data, "D001", format!("could not unpack `{}`: {error}", path.display()))
+                .hint("the file is damaged or was not downloaded to its end")
+        }
+        _ => Problem::io("read", path, error),
     }
 }
 

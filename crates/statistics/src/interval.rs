@@ -45,7 +45,7 @@ impl Interval {
     }
 
     /// The same with both ends brought into the range that the quantity can take.
-    pub(crate) fn clamped(mut self, low: f64, high: f64) -> Self {
+    pub fn clamped(mut self, low: f64, high: f64) -> Self {
         self.low = self.low.clamp(low, high);
         self.high = self.high.clamp(low, high);
         self
@@ -73,14 +73,21 @@ pub fn wilson(successes: usize, trials: usize) -> Option<Interval> {
     if trials == 0 {
         return None;
     }
-    let (n, p) = (trials as f64, successes as f64 / trials as f64);
-    let z2 = Z_95 * Z_95;
+    let estimate = successes as f64 / trials as f64;
+    let (low, high) = score_limits(successes as f64, trials as f64, Z_95);
+    Some(Interval { estimate, low, high, units: trials, method: IntervalMethod::Wilson })
+}
+
+/// The ends of Wilson's interval for a normal quantile `z` of each side.
+pub(crate) fn score_limits(successes: f64, trials: f64, z: f64) -> (f64, f64) {
+    let (n, p) = (trials, successes / trials);
+    let z2 = z * z;
     let centre = p + z2 / (2.0 * n);
-    let half = Z_95 * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
+    let half = z * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
     let scale = 1.0 + z2 / n;
-    let low = if successes == 0 { 0.0 } else { ((centre - half) / scale).max(0.0) };
+    let low = if successes == 0.0 { 0.0 } else { ((centre - half) / scale).max(0.0) };
     let high = if successes == trials { 1.0 } else { ((centre + half) / scale).min(1.0) };
-    Some(Interval { estimate: p, low, high, units: trials, method: IntervalMethod::Wilson })
+    (low, high)
 }
 
 /// Mean of independent values with Student's t interval. `None` without values; one value has an infinite interval.
