@@ -141,8 +141,14 @@ impl Plan {
         };
         let footprint = Footprint::of(model, threads);
         let mut memory = memory_of_weights(recipe, works, &footprint, trained);
+        let mut lengths: Vec<u64> = Vec::new();
         for (stage, work) in recipe.stages.iter().zip(works) {
-            let longest = longest_sequence(stage, work.prompts(), tokenizer, model.context)?;
+            let longest = match stage.task().pairs {
+                // Answers of the stage that makes them.
+                Some(maker) => lengths[maker],
+                None => longest_sequence(stage, work.prompts(), tokenizer, model.context)?,
+            };
+            lengths.push(longest);
             let plan = stage_plan(stage, work.prompts(), longest);
             let microbatch = (stage.training().tokens_per_microbatch as u64).min(plan.tokens_per_step).max(longest);
             memory.activations = memory.activations.max(footprint.activations(microbatch as usize, false) as u64);

@@ -1,6 +1,7 @@
 //! Prompts in the order in which a run takes them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use lapidary_core::{Item, Key, Kind, Problem, Purpose, Result};
@@ -20,17 +21,39 @@ impl Tasks {
         if let Some(task) = self.0.get(&name) {
             return Ok(task.clone());
         }
+        if let Some(stage) = choice.pairs {
+            let message = format!("the pairs of stage {} are not written yet", stage + 1);
+            return Err(Problem::new(Kind::Usage, "D049", message)
+                .hint("they are there when that stage ends: `lapidary train` reads them then"));
+        }
         let task: Arc<dyn Task> = lapidary_task::build(&TaskSpec::Table(table(choice)), seed)?.into();
         self.0.insert(name, task.clone());
         Ok(task)
+    }
+
+    /// Whether a choice can be got: all can, but for pairs that are not written yet.
+    pub(crate) fn has(&self, choice: &TaskChoice) -> bool {
+        choice.pairs.is_none() || self.0.contains_key(&stable_name(choice))
+    }
+
+    /// Opens the pairs of a stage of this run, which are at `path` by now. The run remembers how far they were read by the name
+    /// of the stage, wherever the run directory is.
+    pub(crate) fn open_pairs(&mut self, choice: &TaskChoice, path: &Path, seed: u64) -> Result<()> {
+        let mut table = Map::from_iter([("chat".to_string(), Value::Bool(false))]);
+        table.extend(choice.options.clone());
+        table.insert("path".into(), path.to_string_lossy().into());
+        let task: Arc<dyn Task> = lapidary_task::build(&TaskSpec::Table(table), seed)?.into();
+        self.0.insert(stable_name(choice), task);
+        Ok(())
     }
 }
 
 fn table(choice: &TaskChoice) -> Map<String, Value> {
     let mut table = Map::new();
-    match &choice.path {
-        Some(path) => table.insert("path".into(), path.to_string_lossy().into()),
-        None => table.insert("name".into(), choice.name.clone().into()),
+    match (&choice.path, choice.pairs) {
+        (Some(path), _) => table.insert("path".into(), path.to_string_lossy().into()),
+        (None, Some(stage)) => table.insert("pairs".into(), format!("stage.{}", stage + 1).into()),
+        (None, None) => table.insert("name".into(), choice.name.clone().into()),
     };
     table.extend(choice.options.clone());
     table

@@ -4,7 +4,7 @@ use lapidary_core::{Problem, Result};
 use lapidary_engine::Engine;
 
 use crate::bench::Bench;
-use crate::comparisons::{ComparisonsWork, Pupil};
+use crate::comparisons::{ComparisonsWork, Pupil, Waiting};
 use crate::distill::DistillWork;
 use crate::feedback::{FeedbackWork, QuestionRecord};
 use crate::prompts::{Prompts, Tasks};
@@ -78,7 +78,11 @@ pub(crate) struct Asks {
 }
 
 /// Gets a stage ready: its task and its rewards are built, so that what is wrong with them is said before the first step.
+/// A stage whose pairs another stage has yet to write waits for them.
 pub(crate) fn prepare<'r>(stage: &'r Stage, tasks: &mut Tasks, seed: u64) -> Result<Box<dyn Work + 'r>> {
+    if !tasks.has(stage.task()) {
+        return Ok(Box::new(Waiting::new(stage.task(), seed)));
+    }
     Ok(match stage {
         Stage::Sft(sft) => Box::new(SftWork::new(sft, tasks, seed)?),
         Stage::Distill(distill) => Box::new(DistillWork::new(distill, tasks, seed)?),

@@ -14,6 +14,7 @@ mod sift;
 mod state;
 #[cfg(test)]
 pub(crate) mod testing;
+mod waiting;
 
 use std::collections::HashMap;
 
@@ -35,6 +36,7 @@ pub(crate) use learn::Pupil;
 use sift::Sifted;
 pub(crate) use sift::sifted;
 pub use state::{ComparisonState, RewardStatistics};
+pub(crate) use waiting::Waiting;
 
 /// Items of a task without an end that are gone through in search of one that fits.
 const MOST_SKIPPED: usize = 10_000;

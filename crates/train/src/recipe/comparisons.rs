@@ -7,7 +7,7 @@ use lapidary_algo::{
 use lapidary_core::{Kind, Problem, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::check::{Checker, refused};
 use super::nearest::listed;
@@ -15,7 +15,7 @@ use super::raw::RawStage;
 use super::settings::Settings;
 use super::supervised::{EarlyStop, RawEarlyStop};
 use super::tree::{self, Node, Tree};
-use super::{Stage, TaskChoice, Training};
+use super::{Stage, TaskChoice, Training, names};
 
 /// The kind of a stage that trains a reward head.
 pub(super) const REWARD_MODEL: &str = "reward-model";
@@ -216,6 +216,24 @@ impl Checker<'_> {
             Some(why) => problem.why(why),
             None => problem,
         })
+    }
+
+    /// `task = { pairs = "stage.2" }`: the pairs of an earlier stage of self-feedback, for a stage that learns from pairs.
+    pub(super) fn pairs_of(&self, stage: &str, options: Map<String, Value>) -> Result<TaskChoice> {
+        let number = |name: &str| name.strip_prefix("stage.")?.parse::<usize>().ok()?.checked_sub(1);
+        let kind = |stage: usize| match self.tree.get(&format!("stage.{}.kind", stage + 1)).map(|node| &node.value) {
+            Some(tree::Value::Text(kind)) => kind.as_str(),
+            _ => "",
+        };
+        let wrong = |message: String| self.wrong_value("R053", "task.pairs", message, "these pairs");
+        let Some(own) = number(&self.table).filter(|own| [REWARD_MODEL, PREFERENCE].contains(&kind(*own))) else {
+            return Err(wrong("only a reward-model or a preference stage learns from pairs".into()));
+        };
+        match number(stage).filter(|maker| *maker < own && kind(*maker) == names::SELF_FEEDBACK) {
+            Some(maker) => Ok(TaskChoice { name: String::new(), path: None, pairs: Some(maker), options }),
+            None => Err(wrong(format!("`{stage}` is no earlier stage of kind `self-feedback`"))
+                .hint("count the stages from 1: `task = { pairs = \"stage.2\" }`; for a file write `path`")),
+        }
     }
 
     fn pairs(&self, raw: RawPairs) -> Result<PairRule> {

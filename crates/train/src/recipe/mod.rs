@@ -250,6 +250,8 @@ pub struct TaskChoice {
     pub name: String,
     /// A data file.
     pub path: Option<PathBuf>,
+    /// The self-feedback stage of this recipe, from 0, whose pairs are read when they are there.
+    pub pairs: Option<usize>,
     /// The other keys of the table.
     pub options: Map<String, Value>,
 }

@@ -13,8 +13,11 @@ pub(super) fn tasks() -> Vec<&'static str> {
 /// The task that reads files.
 pub(super) const DATA: &str = "data";
 
+/// The kind of a stage that writes pairs.
+pub(super) const SELF_FEEDBACK: &str = "self-feedback";
+
 /// Kinds of stages.
-pub(super) const KINDS: &[&str] = &["sft", "rl", "distill", "self-feedback", "reward-model", "preference"];
+pub(super) const KINDS: &[&str] = &["sft", "rl", "distill", SELF_FEEDBACK, "reward-model", "preference"];
 
 /// Losses of stages that learn from comparisons.
 pub(super) fn losses() -> Vec<&'static str> {

@@ -31,18 +31,20 @@ impl Checker<'_> {
             RawTask::Table(mut table) => {
                 let name = self.text_of(&mut table, "task", "name")?;
                 let path = self.text_of(&mut table, "task", "path")?;
-                match (name, path) {
-                    (Some(name), None) => (named(name, table), "task.name"),
-                    (None, Some(path)) => (file(path, table), "task.path"),
+                let pairs = self.text_of(&mut table, "task", "pairs")?;
+                match (name, path, pairs) {
+                    (Some(name), None, None) => (named(name, table), "task.name"),
+                    (None, Some(path), None) => (file(path, table), "task.path"),
+                    (None, None, Some(stage)) => (self.pairs_of(&stage, table)?, "task.pairs"),
                     _ => {
                         return Err(self
-                            .wrong_value("R011", "task", "a task has either a `name` or a `path`", "this table")
+                            .wrong_value("R011", "task", "a task has one of `name`, `path` and `pairs`", "this table")
                             .hint("write `{ name = \"chain-sum\" }` or `{ path = \"train.jsonl\" }`"));
                     }
                 }
             }
         };
-        if choice.path.is_none() && !names::tasks().contains(&choice.name.as_str()) {
+        if choice.path.is_none() && choice.pairs.is_none() && !names::tasks().contains(&choice.name.as_str()) {
             return Err(self.unknown("R011", "task", key, &choice.name, &names::tasks()));
         }
         self.task_options(&choice)?;
@@ -51,20 +53,20 @@ impl Checker<'_> {
 
     fn task_options(&self, choice: &TaskChoice) -> Result<()> {
         let mut given = choice.options.clone();
-        let name = match &choice.path {
-            Some(path) => {
-                given.insert("path".into(), json!(path));
+        let name = match (&choice.path, choice.pairs) {
+            (None, None) => &choice.name,
+            (path, _) => {
+                given.insert("path".into(), json!(path.clone().unwrap_or_default()));
                 names::DATA
             }
-            None => &choice.name,
         };
         let Some(info) = lapidary_task::task(name) else { return Ok(()) };
         let owner = Owner { what: "task", name: info.name, unknown: "D021", wrong: "D022" };
         let checked = Options::check(owner, &info.all_options(), &Value::Object(given.clone())).map(|_| ());
         // Building a named task reads nothing, and finds what no single option shows: a minimum above its maximum.
-        let mut built = || match choice.path {
-            Some(_) => Ok(()),
-            None => {
+        let mut built = || match name {
+            names::DATA => Ok(()),
+            _ => {
                 given.insert("name".into(), json!(name));
                 lapidary_task::build(&TaskSpec::Table(given.clone()), 0).map(|_| ())
             }
@@ -214,11 +216,11 @@ pub(super) fn schema_with(key: &str, value: Value, options: &[OptionInfo], extra
 }
 
 fn named(name: String, options: Map<String, Value>) -> TaskChoice {
-    TaskChoice { name, path: None, options }
+    TaskChoice { name, path: None, pairs: None, options }
 }
 
 fn file(path: String, options: Map<String, Value>) -> TaskChoice {
-    TaskChoice { name: String::new(), path: Some(PathBuf::from(path)), options }
+    TaskChoice { name: String::new(), path: Some(PathBuf::from(path)), pairs: None, options }
 }
 
 /// The reward that `answer` stands for.

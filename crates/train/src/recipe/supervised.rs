@@ -150,6 +150,11 @@ impl Recipe {
         let mut recipe = self.clone();
         for stage in &mut recipe.stages {
             let Some(epochs) = stage.training().epochs else { continue };
+            if let Some(maker) = stage.task().pairs {
+                let message =
+                    format!("how many pairs stage {} will write is not known, so there is no epoch", maker + 1);
+                return Err(Problem::new(Kind::Usage, "R031", message).hint("say `steps = …` in place of `epochs`"));
+            }
             let prompts = match &*stage {
                 Stage::RewardModel(rule) | Stage::Preference(rule) => {
                     comparisons::sifted(tasks, (&rule.task, &rule.pairs), self.seed)?.0

@@ -220,9 +220,10 @@ fn health(health: &Health) -> Vec<(&'static str, Value)> {
 
 fn task(task: &TaskChoice) -> Value {
     let mut table = Map::new();
-    match &task.path {
-        Some(path) => table.insert("path".into(), json!(path)),
-        None => table.insert("name".into(), json!(task.name)),
+    match (&task.path, task.pairs) {
+        (Some(path), _) => table.insert("path".into(), json!(path)),
+        (None, Some(stage)) => table.insert("pairs".into(), json!(format!("stage.{}", stage + 1))),
+        (None, None) => table.insert("name".into(), json!(task.name)),
     };
     table.extend(task.options.clone());
     Value::Object(table)

@@ -140,7 +140,7 @@ fn go(
         let (evaluations, summary) = (Vec::new(), None);
         return Ok(Outcome { run_dir, plan, step: 0, checkpoint: None, evaluations, summary, report: None });
     };
-    let mut run = Run::resume(recipe, directory, model, (works, evaluator), plan, ear)?;
+    let mut run = Run::resume(recipe, directory, model, (works, evaluator, tasks), plan, ear)?;
     let finished = run.stages(stop);
     run.conclude(finished)
 }
@@ -178,6 +178,7 @@ struct Run<'r, 'e, 'w> {
     directory: RunDirectory,
     model: LoadedModel,
     works: Vec<Box<dyn Work + 'r>>,
+    tasks: Tasks,
     evaluator: Option<Evaluator>,
     plan: Plan,
     state: RunState,
@@ -195,6 +196,9 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
     fn stages(&mut self, stop: &StopFlag) -> Result<bool> {
         if self.state.step == 0 {
             self.evaluate(&self.start())?;
+        }
+        if self.state.stage_step > 0 {
+            self.read_pairs()?;
         }
         self.resume_reference()?;
         self.resume_mean()?;
@@ -236,8 +240,26 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         feedback::gather(&self.directory.traces(), steps, &self.directory.pairs(at))
     }
 
+    /// Makes a stage ready that learns from the pairs of an earlier one: they are there by now.
+    fn read_pairs(&mut self) -> Result<()> {
+        let Some(stage) = self.recipe.stages.get(self.state.stage) else { return Ok(()) };
+        let Some(maker) = stage.task().pairs else { return Ok(()) };
+        let path = self.directory.pairs(maker);
+        let empty = std::fs::metadata(&path).map_err(|error| Problem::io("read", &path, &error))?.len() == 0;
+        if empty {
+            let message = format!("stage {} wrote no pairs, so there is nothing to learn from", maker + 1);
+            return Err(Problem::new(Kind::Data, "D056", message)
+                .why("it was sure enough of no answer, or of all alike")
+                .hint("lower `min_confidence` of `[stage.ranking]`, or give the stage more questions"));
+        }
+        self.tasks.open_pairs(stage.task(), &path, self.recipe.seed)?;
+        self.works[self.state.stage] = prepare(stage, &mut self.tasks, self.recipe.seed)?;
+        Ok(())
+    }
+
     /// A stage starts with a fresh optimiser and, where it has a KL term, with its weights frozen as the reference.
     fn begin_stage(&mut self) -> Result<()> {
+        self.read_pairs()?;
         self.take_policy_back()?;
         self.model.engine.reset_optimizer();
         self.state.health = Default::default();

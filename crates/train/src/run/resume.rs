@@ -10,6 +10,7 @@ use crate::evaluate::Evaluator;
 use crate::journal::Journal;
 use crate::model::LoadedModel;
 use crate::plan::Plan;
+use crate::prompts::Tasks;
 use crate::recipe::Recipe;
 use crate::rollouts;
 use crate::run_dir::RunDirectory;
@@ -24,7 +25,7 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         recipe: &'r Recipe,
         directory: RunDirectory,
         mut model: LoadedModel,
-        (works, evaluator): (Vec<Box<dyn Work + 'r>>, Option<Evaluator>),
+        (works, evaluator, tasks): (Vec<Box<dyn Work + 'r>>, Option<Evaluator>, Tasks),
         plan: Plan,
         ear: &'e Ear<'w>,
     ) -> Result<Self> {
@@ -69,7 +70,21 @@ impl<'r, 'e, 'w> Run<'r, 'e, 'w> {
         }
         let saved = state.step;
         let (stopwatch, pace) = (Stopwatch::default(), (0, 0.0));
-        Ok(Self { recipe, directory, model, works, evaluator, plan, state, journal, ear, stopwatch, saved, pace })
+        Ok(Self {
+            recipe,
+            directory,
+            model,
+            works,
+            tasks,
+            evaluator,
+            plan,
+            state,
+            journal,
+            ear,
+            stopwatch,
+            saved,
+            pace,
+        })
     }
 }
 
