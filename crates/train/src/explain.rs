@@ -15,9 +15,12 @@ use crate::disk::read_whole;
 use crate::evaluate;
 use crate::metrics::{Row, read_rows};
 use crate::recipe::{Recipe, Stage};
+use crate::run_dir::pairs_at;
 
 /// Lines of events are short; this is millions of steps.
 const EVENTS_LIMIT_BYTES: u64 = 1 << 30;
+/// Pairs are two answers and a prompt a line.
+const PAIRS_LIMIT_BYTES: u64 = 8 << 30;
 /// A stage's start and end are judged by this share of its steps, at least one.
 const ENDS: usize = 10;
 
@@ -59,7 +62,11 @@ pub struct Chapter {
     pub reward: Option<[f64; 2]>,
     /// The same of the loss.
     pub loss: Option<[f64; 2]>,
-    /// What it did to held-out accuracy.
+    /// Pairs that it wrote, where that is its work: such a stage learns nothing.
+    pub wrote_pairs: Option<usize>,
+    /// Share of held-out pairs that it told right, at its first and at its last look.
+    pub told_right: Option<[f64; 2]>,
+    /// What it did to held-out accuracy, where it learned.
     pub effect: Option<Effect>,
 }
 
@@ -129,7 +136,7 @@ pub fn explain(directory: &Path) -> Result<Story> {
         why: end.and_then(|end| Some(end.get("why")?.as_str()?.to_string())),
         steps: rows.iter().map(|row| row.step).max().unwrap_or(0),
         resumed: launches.saturating_sub(1),
-        stages: chapters(&recipe, &rows, &directory.join("evaluations"))?,
+        stages: chapters(&recipe, &rows, directory)?,
         switches: switches(&events),
         warnings: warnings(&events),
     })
@@ -148,17 +155,21 @@ fn name(event: &Value) -> &str {
     event.get("event").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn chapters(recipe: &Recipe, rows: &[Row], evaluations: &Path) -> Result<Vec<Chapter>> {
+fn chapters(recipe: &Recipe, rows: &[Row], directory: &Path) -> Result<Vec<Chapter>> {
     let mut out = Vec::new();
+    let evaluations = &directory.join("evaluations");
     let mut before = read_evaluation(evaluations, 0)?;
     for (at, stage) in recipe.stages.iter().enumerate() {
         let number = at + 1;
         let of_stage: Vec<&Row> = rows.iter().filter(|row| row.stage == number).collect();
         let Some(last) = of_stage.iter().map(|row| row.step).max() else { break };
-        let steps: Vec<&Row> = of_stage.iter().copied().filter(|row| row.get("num_tokens").is_some()).collect();
+        let steps: Vec<&Row> = of_stage.iter().copied().filter(is_step).collect();
         let after = newest(evaluations, &of_stage)?;
+        let wrote_pairs = matches!(stage, Stage::SelfFeedback(_)).then(|| pairs_of(directory, at)).transpose()?;
         let effect = match (&before, &after) {
-            (Some(before), Some(after)) => compare(before, after, recipe.seed).ok().map(|found| effect(&found)),
+            (Some(before), Some(after)) if wrote_pairs.is_none() => {
+                compare(before, after, recipe.seed).ok().map(|found| effect(&found))
+            }
             _ => None,
         };
         let first = steps.first().map_or(last, |row| row.step);
@@ -169,6 +180,8 @@ fn chapters(recipe: &Recipe, rows: &[Row], evaluations: &Path) -> Result<Vec<Cha
             steps: last + 1 - first,
             reward: ends(&steps, "reward"),
             loss: ends(&steps, "loss"),
+            wrote_pairs,
+            told_right: told_right(&of_stage),
             effect,
         });
         before = after.or(before);
@@ -176,8 +189,30 @@ fn chapters(recipe: &Recipe, rows: &[Row], evaluations: &Path) -> Result<Vec<Cha
     Ok(out)
 }
 
+/// Whether a row is of a step, and not of an evaluation alone.
+fn is_step(row: &&Row) -> bool {
+    row.values.iter().any(|(name, _)| !name.starts_with("eval/"))
+}
+
+/// How many pairs stage `stage` (from 0) has written.
+fn pairs_of(directory: &Path, stage: usize) -> Result<usize> {
+    let path = pairs_at(directory, stage);
+    match path.exists() {
+        true => Ok(read_whole(&path, PAIRS_LIMIT_BYTES)?.iter().filter(|byte| **byte == b'\n').count()),
+        false => Ok(0),
+    }
+}
+
+fn told_right(rows: &[&Row]) -> Option<[f64; 2]> {
+    let looks: Vec<f64> = rows.iter().filter_map(|row| row.get("eval/pairs/accuracy")).collect();
+    Some([*looks.first()?, *looks.last()?])
+}
+
 fn task_of(stage: &Stage) -> String {
     let choice = stage.task();
+    if let Some(maker) = choice.pairs {
+        return format!("the pairs of stage {}", maker + 1);
+    }
     choice.path.as_ref().map_or_else(|| choice.name.clone(), |path| path.display().to_string())
 }
 
@@ -215,18 +250,21 @@ fn ends(rows: &[&Row], metric: &str) -> Option<[f64; 2]> {
     (count > 0).then(|| [mean(&values[..count]), mean(&values[values.len() - count..])])
 }
 
-/// One per step: a run that was killed wrote some of them twice.
+/// One per step and mode, in the order in which they came: a run that was killed wrote some of them twice.
 fn switches(events: &[Value]) -> Vec<Switched> {
-    let mut by_step = BTreeMap::new();
+    let mut all: Vec<Switched> = Vec::new();
     for event in events.iter().filter(|event| name(event) == "switch") {
         let Some(step) = event.get("step").and_then(Value::as_u64) else { continue };
         let text = |value: &Value| value.as_str().map(String::from);
         let reasons = event.get("reasons").and_then(Value::as_array);
         let to = event.get("to").and_then(text).unwrap_or_default();
         let reasons = reasons.map(|all| all.iter().filter_map(text).collect()).unwrap_or_default();
-        by_step.insert((step, to.clone()), Switched { step, to, reasons });
+        if !all.iter().any(|known| known.step == step && known.to == to) {
+            all.push(Switched { step, to, reasons });
+        }
     }
-    by_step.into_values().collect()
+    all.sort_by_key(|switched| switched.step);
+    all
 }
 
 fn warnings(events: &[Value]) -> Vec<Warned> {
@@ -260,11 +298,12 @@ mod tests {
         let warning =
             |step: u64| json!({ "event": "warning", "rule": "W003", "step": step, "cause": "c", "knob": "k" });
         let switch = |step: u64, to: &str| json!({ "event": "switch", "step": step, "to": to, "reasons": ["plateau"] });
-        let events = [warning(7), switch(9, "sft"), warning(7), warning(12), switch(9, "sft"), switch(10, "rl")];
+        let events =
+            [warning(7), switch(9, "sft"), switch(9, "rl"), warning(7), warning(12), switch(9, "sft"), switch(9, "rl")];
         let warned = warnings(&events);
         assert_eq!((warned.len(), warned[0].count, warned[0].first_step), (1, 2, 7));
         let switched = switches(&events);
-        assert_eq!(switched.iter().map(|s| (s.step, s.to.as_str())).collect::<Vec<_>>(), [(9, "sft"), (10, "rl")]);
+        assert_eq!(switched.iter().map(|s| (s.step, s.to.as_str())).collect::<Vec<_>>(), [(9, "sft"), (9, "rl")]);
         assert_eq!(switched[0].reasons, ["plateau"]);
     }
 

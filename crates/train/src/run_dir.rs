@@ -33,6 +33,11 @@ pub struct RunDirectory {
     _lock: File,
 }
 
+/// Where the run at `run` keeps the pairs of self-feedback stage `stage`, from 0.
+pub(crate) fn pairs_at(run: &Path, stage: usize) -> PathBuf {
+    run.join("pairs").join(format!("stage-{:02}.jsonl", stage + 1))
+}
+
 impl RunDirectory {
     /// Takes the directory (made if absent). `fresh` removes what an earlier run left. Another process on it is
     /// [`Kind::Busy`]; a recipe that differs in a key that matters is [`Kind::Usage`].
@@ -114,7 +119,7 @@ impl RunDirectory {
     }
     /// The pairs of self-feedback stage `stage`, from 0.
     pub fn pairs(&self, stage: usize) -> PathBuf {
-        self.path.join("pairs").join(format!("stage-{:02}.jsonl", stage + 1))
+        pairs_at(&self.path, stage)
     }
     /// One file of answers per evaluation.
     pub fn evaluations(&self) -> PathBuf {

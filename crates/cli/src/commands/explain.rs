@@ -65,7 +65,15 @@ fn tell(chapter: &Chapter, output: &mut Output) -> Outcome {
     } else if let Some([from, to]) = chapter.loss {
         output.line(format!("  The loss went from {from:.4} to {to:.4} (means of the first and the last tenth)."))?;
     }
+    if let Some([from, to]) = chapter.told_right {
+        let shares = format!("{:.1} % to {:.1} %", 100.0 * from, 100.0 * to);
+        output.line(format!("  Held-out pairs told right, first look to last: {shares}."))?;
+    }
+    if let Some(pairs) = chapter.wrote_pairs {
+        return output.line(format!("  It learned nothing: it wrote {pairs} pairs."));
+    }
     match &chapter.effect {
+        None if chapter.told_right.is_some() => Ok(()),
         None => output.line("  What it did to held-out accuracy was not measured."),
         Some(effect) => output.line(format!("  {}", sentence(effect))),
     }
@@ -92,12 +100,11 @@ fn switches(story: &Story, output: &mut Output) -> Outcome {
     output.line("")?;
     output.line(theme::bold(format!("It switched {} times", story.switches.len())))?;
     for switched in story.switches.iter().take(SHOWN) {
-        output.line(format!(
-            "  step {}: to {}, because of {}",
-            switched.step,
-            switched.to,
-            switched.reasons.join(", ")
-        ))?;
+        let what = match switched.to.as_str() {
+            "rl" => "back to rewards".to_string(),
+            to => format!("to {to}, because of {}", switched.reasons.join(", ")),
+        };
+        output.line(format!("  step {}: {what}", switched.step))?;
     }
     match story.switches.len().saturating_sub(SHOWN) {
         0 => Ok(()),
