@@ -405,3 +405,19 @@ proptest! {
         }
     }
 }
+
+/// §5.7 e: of A/A tests through the whole analysis 5 % ± 3 % call a difference, and a real lift is found and shipped.
+#[test]
+fn a_a_tests_and_real_lifts() {
+    let decided = |seed: u64, rate: f64| -> Report {
+        let key = Key::new(seed, Purpose::Task);
+        let arm = |arm: u64, rate: f64| -> Vec<f64> {
+            (0..2000).map(|unit| f64::from(u8::from(key.at(arm).at(unit).uniform() < rate))).collect()
+        };
+        analyze(&arms(&arm(0, 0.10), &arm(1, rate)), &plan()).unwrap()
+    };
+    let called = (0..500).filter(|seed| only(&decided(*seed, 0.10)).decision != "no difference shown").count();
+    assert!((10..=40).contains(&called), "{called} of 500");
+    let shipped = (0..50).filter(|seed| decided(*seed, 0.15).decisions[0].decision == Decision::Ship).count();
+    assert!(shipped >= 48, "{shipped} of 50");
+}

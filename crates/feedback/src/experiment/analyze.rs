@@ -12,7 +12,7 @@ use super::report::{ArmReport, MetricReport, Report, TriggerReport};
 use super::table::Units;
 
 /// Names that mean the arm that others are compared to, where the plan names none.
-const CONTROLS: &[&str] = &["control", "baseline", "ctrl", "A", "a", "off", "0", "false"];
+const CONTROLS: &[&str] = &["control", "baseline", "ctrl", "a", "off", "0", "false"];
 /// A share of units in two arms above this says that assignment is not sticky.
 const TWO_ARMS_ALARM: f64 = 0.001;
 /// Days of exposure below which a week's rhythm is in the effect.
@@ -94,12 +94,17 @@ fn control_of(units: &Units, plan: &Plan) -> Result<u32> {
             .hint("an effect is a difference between arms; is the column of arms the right one?"));
     }
     let place = |wanted: &str| names.iter().position(|name| name == wanted).map(|place| place as u32);
+    // However it is written, if only one arm is called so.
+    let only = |usual: &str| {
+        let mut called = (0..names.len()).filter(|&arm| names[arm].eq_ignore_ascii_case(usual));
+        called.next().filter(|_| called.next().is_none()).map(|arm| arm as u32)
+    };
     match &plan.control {
         Some(name) => place(name).ok_or_else(|| {
             Problem::new(Kind::Data, "D093", format!("no arm is called `{name}`"))
                 .hint(format!("the arms are {}", quoted.join(", ")))
         }),
-        None => CONTROLS.iter().find_map(|name| place(name)).ok_or_else(|| {
+        None => CONTROLS.iter().find_map(|usual| only(usual)).ok_or_else(|| {
             Problem::new(Kind::Data, "D093", "which arm is the control?")
                 .why(format!("the arms are {}", quoted.join(", ")))
                 .hint("name it: `--control NAME`")
