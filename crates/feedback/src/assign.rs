@@ -63,10 +63,8 @@ impl Split {
         if !weights.iter().all(|arm| arm.1 >= 0.0) || !total.is_finite() || total <= 0.0 {
             return Err(WrongSplit::Weight);
         }
-        if let Some((at, arm)) =
-            weights.iter().enumerate().find(|(at, arm)| weights[..*at].iter().any(|b| b.0 == arm.0))
-        {
-            debug_assert!(at > 0);
+        let again = |(at, arm): &(usize, &(String, f64))| weights[..*at].iter().any(|earlier| earlier.0 == arm.0);
+        if let Some((_, arm)) = weights.iter().enumerate().find(again) {
             return Err(WrongSplit::Twice(arm.0.clone()));
         }
         let mut sum = 0.0;
