@@ -248,3 +248,48 @@ fn power_and_assignment_give_the_goldens() {
         assert_eq!(place["arm"], arm);
     }
 }
+
+/// A Parquet file with a text, a number, a truth, a fraction and a date per unit.
+fn write_parquet(path: &Path) {
+    use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
+    let schema = "message t { REQUIRED INT64 user_id; REQUIRED BYTE_ARRAY arm (UTF8); REQUIRED BOOLEAN clicked; \
+                  REQUIRED DOUBLE spend; REQUIRED INT32 day (DATE); }";
+    let schema = std::sync::Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = parquet::file::writer::SerializedFileWriter::new(file, schema, Default::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let (ids, treated): (Vec<i64>, Vec<bool>) = (0..2000).map(|id| (id, id >= 1000)).unzip();
+    let arms: Vec<ByteArray> =
+        treated.iter().map(|new| ByteArray::from(if *new { "new" } else { "control" })).collect();
+    let clicked: Vec<bool> = ids.iter().map(|id| id % 1000 < if *id >= 1000 { 45 } else { 30 }).collect();
+    let spend: Vec<f64> = ids.iter().map(|id| (id * 7919 % 1000) as f64 / 100.0).collect();
+    let days: Vec<i32> = ids.iter().map(|id| 20_000 + (id % 10) as i32).collect();
+    macro_rules! column {
+        ($kind:ty, $values:expr) => {
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<$kind>().write_batch($values, None, None).unwrap();
+            column.close().unwrap();
+        };
+    }
+    column!(Int64Type, &ids);
+    column!(ByteArrayType, &arms);
+    column!(BoolType, &clicked);
+    column!(DoubleType, &spend);
+    column!(Int32Type, &days);
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn parquet_gives_the_golden() {
+    let directory = tempfile::tempdir().unwrap();
+    write_parquet(&directory.path().join("x.parquet"));
+    let arguments = ["analyze", "-i", "x.parquet", "-m", "clicked", "--explore", "spend", "--day", "day", "--json"];
+    let report = json(&experiment(directory.path(), &arguments));
+    near(&report["metrics"][0]["statistic"], 1.765470);
+    near(&report["metrics"][0]["p_fixed"], 0.077485);
+    assert_eq!(report["metrics"][1]["kind"], "mean");
+    assert_eq!(report["metrics"][0]["looks"].as_array().unwrap().len(), 10);
+    // Day 20,000 of 1970 is 2024-10-04.
+    assert!(report["metrics"][0]["looks"][0]["day"].as_str().unwrap().starts_with("2024-10-04"), "{report}");
+}
