@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     // the sandbox of programs starts this executable again as its launcher; there is one thread until here
     lapidary_sandbox::launch_if_asked();
     panics::install();
+    lapidary_train::reward_models::install(0);
     let arguments = match arguments::parse() {
         Ok(arguments) => arguments,
         Err(code) => return code,

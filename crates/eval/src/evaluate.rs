@@ -272,6 +272,7 @@ fn judge(tokenizer: &Tokenizer, reward: &dyn Reward, item: &Item, samples: Vec<S
         .zip(&completions)
         .map(|(sample, completion)| Attempt {
             prompt: &prompt,
+            asked: Some(&item.prompt),
             completion,
             answer: item.answer.as_deref(),
             metadata: &item.metadata,

@@ -1,6 +1,6 @@
 //! What a reward is given, and what every reward does.
 
-use lapidary_core::Verdict;
+use lapidary_core::{PromptText, Verdict};
 use serde_json::{Map, Value};
 
 use crate::intrinsic::{Reads, Seen};
@@ -10,6 +10,8 @@ use crate::intrinsic::{Reads, Seen};
 pub struct Attempt<'a> {
     /// The words the model was given, without any chat template.
     pub prompt: &'a str,
+    /// The same as it was put: text, or a conversation; `None` where only the words are known.
+    pub asked: Option<&'a PromptText>,
     /// The words the model wrote, without special tokens.
     pub completion: &'a str,
     /// The reference answer of the row.
@@ -37,7 +39,18 @@ impl<'a> Attempt<'a> {
         metadata: &'a Map<String, Value>,
     ) -> Self {
         let tokens = completion.split_whitespace().count();
-        Self { prompt, completion, answer, metadata, tokens, truncated: false, seen: None, group: &[], first: None }
+        Self {
+            prompt,
+            asked: None,
+            completion,
+            answer,
+            metadata,
+            tokens,
+            truncated: false,
+            seen: None,
+            group: &[],
+            first: None,
+        }
     }
 
     /// What is equal for the samples of a prompt and different for others: its number in the step, or else its words.

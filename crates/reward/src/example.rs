@@ -86,6 +86,7 @@ impl Example {
     pub fn attempt(&self) -> Attempt<'_> {
         Attempt {
             prompt: &self.prompt,
+            asked: None,
             completion: &self.completion,
             answer: self.answer.as_deref(),
             metadata: &self.metadata,

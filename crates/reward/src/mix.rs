@@ -267,6 +267,8 @@ fn part(entry: &Value, answer_means: &str, first: bool) -> Result<Part> {
     let name = match options.shift_remove("name") {
         Some(Value::String(name)) => name,
         Some(other) => return Err(wrong(format!("the `name` of a reward must be a text, got {other}"))),
+        // `{ model = DIR }` is a reward model.
+        None if options.contains_key(crate::model::INFO.name) => crate::model::INFO.name.to_string(),
         None => return Err(wrong("a reward has no `name`").hint("write `{ name = \"answer\", … }`")),
     };
     let meant = if name == "answer" { answer_means } else { &name };

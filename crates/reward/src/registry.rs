@@ -38,6 +38,7 @@ static REWARDS: &[RewardInfo] = &[
     crate::json::INFO,
     crate::tool_call::INFO,
     crate::judge::INFO,
+    crate::model::INFO,
     crate::intrinsic::confidence::INFO,
     crate::intrinsic::self_certainty::INFO,
     crate::intrinsic::entropy::INFO,

@@ -56,7 +56,7 @@ fn all() -> Vec<(String, Value)> {
         json!({"schema": {"uniqueItems": true, "items": {"pattern": "(a|1)*"}}, "place": "fence"}),
     ));
     // a judge, a program and a sandbox are outside, and have tests of their own
-    for info in rewards().iter().filter(|info| !["command", "code", "judge"].contains(&info.name)) {
+    for info in rewards().iter().filter(|info| !["command", "code", "judge", "model"].contains(&info.name)) {
         let options = match info.name {
             "length" => json!({"max": 10}),
             "language" => json!({"script": ["latin"]}),

@@ -36,6 +36,7 @@ pub mod recipe;
 mod reference;
 pub mod replay;
 pub mod report;
+pub mod reward_models;
 mod rl;
 pub mod rollouts;
 mod rows;

@@ -108,7 +108,8 @@ pub fn replay(run: &Path, settings: &Settings) -> Result<Replay> {
         let message = format!("`{}` is no run directory: it has no recipe.toml", run.display());
         return Err(Problem::new(Kind::Usage, "S015", message).hint("name a directory below `runs/`"));
     }
-    let recipe = Recipe::load(&path, &[])?;
+    let recipe = Recipe::load(&path, &[])?.with_reward_models(run);
+    crate::reward_models::install(0);
     let rewards: Vec<Option<Mix>> =
         recipe.stages.iter().map(|stage| rewards_of(stage, settings.rewards.as_ref())).collect::<Result<_>>()?;
     let stages = stages(run)?;

@@ -447,6 +447,9 @@ impl Work for RlWork<'_> {
         let before = state.tokens;
         let (learned, second) = self.teach(bench, state, (&step, &rows))?;
         metrics.extend(learned);
+        if let (Some(kl), None) = (judged.kl, find(&metrics, "kl")) {
+            metrics.push(("kl".into(), kl));
+        }
         if let Some(kl) = judged.kl.or(find(&metrics, "kl")).filter(|_| objective.kl.adaptive.is_some()) {
             metrics.push(("kl_coefficient".into(), objective.kl.coefficient));
             state.method.saw_kl(&self.rl.objective, kl, step.learned());

@@ -262,6 +262,7 @@ pub(crate) fn attempts<'a, T>(
         .zip(&prompts)
         .map(|(sampled, prompt)| Attempt {
             prompt,
+            asked: Some(&sampled.prompt_text),
             completion: &sampled.completion,
             answer: sampled.answer.as_deref(),
             metadata: &sampled.metadata,

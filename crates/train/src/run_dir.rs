@@ -22,9 +22,17 @@ const LOCK: &str = ".lock";
 const FILES: &[&str] = &["metrics.jsonl", "events.jsonl", "report.html", "run.json", "recipe.toml"];
 const FOLDERS: &[&str] = &["checkpoints", "rollouts", "evaluations", "tensorboard"];
 /// Folders that only some stages need, made by these.
-const RARE_FOLDERS: &[&str] = &["references", "reward-models", "best", "traces", "pairs"];
+const RARE_FOLDERS: &[&str] = &["references", REWARD_MODELS, "best", "traces", "pairs"];
 /// Keys of a recipe that change no byte of metrics, rollouts or weights, so a run may be continued with other values.
 const FREE_KEYS: &[&str] = &["name", "checkpoint"];
+
+/// Where the reward models of a run are.
+pub(crate) const REWARD_MODELS: &str = "reward-models";
+
+/// Where the reward model is that stage `stage` (from 0) of the run at `run` trained.
+pub(crate) fn reward_model_at(run: &Path, stage: usize) -> PathBuf {
+    run.join(REWARD_MODELS).join(format!("stage-{}", stage + 1))
+}
 
 /// A run directory that this process alone may change, until dropped.
 #[derive(Debug)]
@@ -143,10 +151,15 @@ impl RunDirectory {
     }
     /// Where the reward model that stage `stage` (from 0) trained is: `reward-models/stage-2` for the second.
     pub fn reward_model(&self, stage: usize) -> PathBuf {
-        self.path.join("reward-models").join(format!("stage-{}", stage + 1))
+        reward_model_at(&self.path, stage)
     }
 
-    /// The frozen model that stage `stage` measures its KL against, or goes on with after a reward model.
+    /// The policy that waits while stage `stage` makes a reward model of it.
+    pub fn policy(&self, stage: usize) -> PathBuf {
+        self.path.join("references").join(format!("policy-{:02}", stage + 1))
+    }
+
+    /// The frozen model that stage `stage` measures its KL against.
     pub fn reference(&self, stage: usize) -> PathBuf {
         self.path.join("references").join(format!("stage-{:02}", stage + 1))
     }

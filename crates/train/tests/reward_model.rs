@@ -112,7 +112,7 @@ fn a_reward_model_is_learned_kept_and_leaves_the_policy_as_it_was() {
     assert_eq!(asked, [0, 1, 3]);
     // The policy that goes on is the one that waited.
     let file = |path: PathBuf| std::fs::read(path.join("model.safetensors")).unwrap();
-    let waited = file(run_dir.join("references/stage-02"));
+    let waited = file(run_dir.join("references/policy-02"));
     assert_eq!(waited, file(run_dir.join("checkpoints/step-000002")));
     let kept = file(run_dir.join("reward-models/stage-2"));
     assert_ne!(waited, kept, "the reward model is another");

@@ -39,7 +39,7 @@ impl Unfit {
             }
             Unfit::Label => "set `near_ties = \"drop\"` in `[stage.pairs]`, or use another loss",
             Unfit::Auxiliary => {
-                "give the row `chosen_preference` and pairs `a_1`, `a_2` with `a_1_preference`, or set `[stage.auxiliary]`"
+                "give the row `chosen_preference`, and pairs from the reference `a_1`, `a_2` with `a_1_preference`"
             }
         }
     }

@@ -159,7 +159,11 @@ impl Eval {
     }
 
     fn exam(&self) -> Result<Exam> {
-        let recipe = self.run.as_ref().map(|run| Recipe::load(&run.join("recipe.toml"), &[])).transpose()?;
+        let recipe = self
+            .run
+            .as_ref()
+            .map(|run| Recipe::load(&run.join("recipe.toml"), &[]).map(|recipe| recipe.with_reward_models(run)));
+        let recipe = recipe.transpose()?;
         let eval = recipe.as_ref().map(|recipe| &recipe.eval);
         let seed = self.seed.unwrap_or(recipe.as_ref().map_or(0, |recipe| recipe.seed));
         let task = lapidary_task::build(&self.spec(eval.map(|eval| eval.task.spec()))?, seed)?;

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use lapidary_algo::preference::useless;
-use lapidary_algo::{Example, Pair, Single};
+use lapidary_algo::{Auxiliary, Example, Pair, Single, Synthetic};
 use lapidary_core::{Item, Kind, Problem, Result, TokenBatch};
 use lapidary_text::Tokenizer;
 
-use super::said::{Answers, Said};
+use super::said::{Answers, Opinion, Said};
 use crate::recipe::PairRule;
 use crate::rows::Rows;
 
@@ -62,6 +62,18 @@ impl Row {
     }
 }
 
+impl Opinion {
+    /// The same by row, the first answer of the reference being row `first`.
+    fn of(&self, first: usize) -> Auxiliary {
+        let pair = |(at, (.., preference)): (usize, &(String, String, f64))| Synthetic {
+            first: first + 2 * at,
+            second: first + 2 * at + 1,
+            preference: *preference,
+        };
+        Auxiliary { preference: self.preference, synthetic: self.synthetic.iter().enumerate().map(pair).collect() }
+    }
+}
+
 impl Batch {
     /// Appends what an item says; false where it teaches nothing: it does not fit, or both answers are the same tokens.
     pub(crate) fn push(&mut self, item: &Item, making: Making<'_>) -> Result<bool> {
@@ -71,7 +83,7 @@ impl Batch {
         if rows.iter().any(|row| row.tokens.len() > making.longest) {
             return Ok(false);
         }
-        if let [chosen, rejected] = rows.as_slice()
+        if let (Answers::Two { .. }, [chosen, rejected, ..]) = (&said.answers, rows.as_slice())
             && useless(chosen.answer(), rejected.answer()).is_some()
         {
             return Ok(false);
@@ -82,6 +94,7 @@ impl Batch {
                 label: *label,
                 margin: *margin,
                 weight: said.weight,
+                auxiliary: said.auxiliary.as_ref().map(|opinion| opinion.of(first + 2)),
                 ..Pair::new(first, first + 1)
             }),
             Answers::One { label, .. } => Example::Single(Single { row: first, label: *label, weight: said.weight }),
@@ -139,11 +152,16 @@ impl Batch {
     pub(crate) fn part(&self, rows: &Range<usize>, examples: &Range<usize>) -> (Rows, Vec<Example>) {
         let here = self.rows.select(&rows.clone().collect::<Vec<_>>());
         let moved = self.examples[examples.clone()].iter().map(|example| match example {
-            Example::Pair(pair) => Example::Pair(Pair {
-                chosen: pair.chosen - rows.start,
-                rejected: pair.rejected - rows.start,
-                ..pair.clone()
-            }),
+            Example::Pair(pair) => {
+                let mut pair = pair.clone();
+                pair.chosen -= rows.start;
+                pair.rejected -= rows.start;
+                for synthetic in pair.auxiliary.iter_mut().flat_map(|auxiliary| &mut auxiliary.synthetic) {
+                    synthetic.first -= rows.start;
+                    synthetic.second -= rows.start;
+                }
+                Example::Pair(pair)
+            }
             Example::Single(single) => Example::Single(Single { row: single.row - rows.start, ..*single }),
             Example::Unlabelled(_) => unreachable!("no row is without a label"),
         });
@@ -168,7 +186,7 @@ impl Batch {
             let Some(prompt) = others.into_iter().find(|prompt| **prompt != said.prompt) else { continue };
             for text in said.texts() {
                 let answers = Answers::One { completion: text.to_string(), label: 1.0 };
-                let other = Said { prompt: prompt.clone(), answers, ..said.clone() };
+                let other = Said { prompt: prompt.clone(), answers, auxiliary: None, ..said.clone() };
                 let row = Row::of(making.tokenizer, &other, text)?;
                 if row.tokens.len() > making.longest {
                     continue;

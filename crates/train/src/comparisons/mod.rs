@@ -6,6 +6,7 @@
 //! Rows are packed as everywhere; the two answers of a comparison share their prompt's computation. Which rows are learned from
 //! is decided before the first step ([`sift`]) and, where it takes tokens to know, as they come.
 
+mod auxiliary;
 mod batch;
 mod learn;
 mod report;
@@ -50,6 +51,7 @@ pub(crate) struct ComparisonsWork<'r> {
     prompts: Prompts,
     sifted: Sifted,
     looks: bool,
+    auxiliary: Option<auxiliary::Asked<'r>>,
     reference: Option<Reference>,
     /// What the reference says of answers, by row name and place; the numbers of a data set's rows, which come again.
     kept: HashMap<String, Vec<Vec<f32>>>,
@@ -66,25 +68,41 @@ impl<'r> ComparisonsWork<'r> {
                 .why("`[stage.early_stop]` looks at held-out comparisons")
                 .hint("give it a test split, or remove `[stage.early_stop]`"));
         }
+        let pairs = rule.preference.needs().synthetic_pairs.unwrap_or(0);
+        let auxiliary = rule.auxiliary.as_ref().map(|rule| auxiliary::Asked::new(rule, pairs, seed)).transpose()?;
         let (reference, kept) = (None, HashMap::new());
-        Ok(Self { rule, pupil, prompts, sifted, looks, reference, kept, kept_tokens: 0 })
+        Ok(Self { rule, pupil, prompts, sifted, looks, auxiliary, reference, kept, kept_tokens: 0 })
     }
 
     /// The next examples of a step, and how many items were passed over for them.
     fn take(&mut self, bench: &Bench<'_, '_>, state: &mut RunState) -> Result<(Batch, usize)> {
         let (mut batch, mut skipped) = (Batch::default(), 0);
-        let most = self.prompts.len().unwrap_or(MOST_SKIPPED);
-        while batch.examples.len() < self.rule.training.prompts_per_step {
-            let item = self.prompts.take(&mut state.cursors)?;
-            if !batch.push(&item, making(self.rule, self.pupil, bench))? {
-                skipped += 1;
-                if skipped >= most && batch.examples.is_empty() {
-                    return Err(nothing_fits(self.prompts.task().name(), making(self.rule, self.pupil, bench).longest));
+        let (wanted, most) = (self.rule.training.prompts_per_step, self.prompts.len().unwrap_or(MOST_SKIPPED));
+        while batch.examples.len() < wanted {
+            let missing = wanted - batch.examples.len();
+            let items = (0..missing).map(|_| self.prompts.take(&mut state.cursors)).collect::<Result<Vec<Item>>>()?;
+            for item in self.opine(bench, items)? {
+                if !batch.push(&item, making(self.rule, self.pupil, bench))? {
+                    skipped += 1;
                 }
+                self.check(batch.examples.last(), &item)?;
             }
-            self.check(batch.examples.last(), &item)?;
+            if skipped >= most && batch.examples.is_empty() {
+                let longest = making(self.rule, self.pupil, bench).longest;
+                return Err(nothing_fits(self.prompts.task().name(), longest));
+            }
         }
         Ok((batch, skipped))
+    }
+
+    /// The items with what the auxiliary model says, where one is asked.
+    fn opine(&mut self, bench: &Bench<'_, '_>, mut items: Vec<Item>) -> Result<Vec<Item>> {
+        if let (Some(asked), Some(reference)) =
+            (&mut self.auxiliary, self.reference.as_ref().and_then(Reference::engine))
+        {
+            asked.opine(bench, reference, &mut items)?;
+        }
+        Ok(items)
     }
 
     /// Refuses an example that the loss cannot learn from.
@@ -154,16 +172,18 @@ impl<'r> ComparisonsWork<'r> {
     }
 
     /// The held-out examples that fit.
-    fn held_out(&self, bench: &Bench<'_, '_>) -> Result<Batch> {
-        let (task, most) = (self.prompts.task(), self.rule.early_stop.prompts);
-        let (mut batch, len) = (Batch::default(), task.len(Split::Test).unwrap_or(most + MOST_SKIPPED));
-        for index in 0..len as u64 {
-            if batch.examples.len() == most {
-                break;
+    fn held_out(&mut self, bench: &Bench<'_, '_>) -> Result<Batch> {
+        let most = self.rule.early_stop.prompts;
+        let len = self.prompts.task().len(Split::Test).unwrap_or(most + MOST_SKIPPED) as u64;
+        let (mut batch, mut next) = (Batch::default(), 0);
+        while batch.examples.len() < most && next < len {
+            let end = (next + (most - batch.examples.len()) as u64).min(len);
+            let items = (next..end).map(|index| self.prompts.task().item(Split::Test, index)).collect::<Result<_>>()?;
+            for item in self.opine(bench, items)? {
+                batch.push(&item, making(self.rule, self.pupil, bench))?;
+                self.check(batch.examples.last(), &item)?;
             }
-            let item = task.item(Split::Test, index)?;
-            batch.push(&item, making(self.rule, self.pupil, bench))?;
-            self.check(batch.examples.last(), &item)?;
+            next = end;
         }
         Ok(batch)
     }
@@ -198,7 +218,8 @@ impl<'r> ComparisonsWork<'r> {
             return Err(Problem::new(Kind::Diverged, "N011", format!("the held-out loss is {loss}"))
                 .hint("lower `learning_rate`, or set `max_grad_norm`"));
         }
-        let finished = found.finish().into_iter().filter(|(name, _)| name.contains('/') || *name == "loss");
+        let told = |name: &str| name == "loss" || name.starts_with("rewards/") || name.starts_with("logps/");
+        let finished = found.finish().into_iter().filter(|(name, _)| told(name));
         let mut metrics: Metrics = finished.map(|(name, value)| (format!("eval/{name}"), value)).collect();
         metrics.extend(report::report(&batch, &rewards));
         Ok(Some((loss, metrics)))

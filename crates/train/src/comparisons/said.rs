@@ -13,6 +13,8 @@ pub(crate) struct Said {
     pub(crate) prompt: PromptText,
     pub(crate) answers: Answers,
     pub(crate) weight: f64,
+    /// What an auxiliary model says, where the data have it.
+    pub(crate) auxiliary: Option<Opinion>,
     /// Where it is from: a data set, an annotator.
     pub(crate) source: Option<String>,
 }
@@ -22,6 +24,15 @@ pub(crate) struct Said {
 pub(crate) enum Answers {
     Two { chosen: String, rejected: String, label: Label, margin: f64 },
     One { completion: String, label: f64 },
+}
+
+/// What an auxiliary model says of a comparison, and of pairs from the reference (the columns of VRPO's code).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Opinion {
+    /// Probability that the chosen answer is better.
+    pub(crate) preference: f64,
+    /// Two answers of the reference, and the probability that the first is better.
+    pub(crate) synthetic: Vec<(String, String, f64)>,
 }
 
 /// Columns that say where a row is from, best known first.
@@ -52,7 +63,8 @@ impl Said {
             },
         };
         let source = SOURCES.iter().find_map(|key| text(key));
-        Ok(Some(Self { id: item.id.clone(), prompt: item.prompt.clone(), answers, weight, source }))
+        let auxiliary = opinion(item)?;
+        Ok(Some(Self { id: item.id.clone(), prompt: item.prompt.clone(), answers, weight, auxiliary, source }))
     }
 
     /// What makes two rows the same: prompt, answers, and who won.
@@ -64,12 +76,15 @@ impl Said {
         }
     }
 
-    /// The answers.
+    /// The answers: those that were judged, then those of the reference.
     pub(crate) fn texts(&self) -> Vec<&str> {
-        match &self.answers {
+        let mut texts: Vec<&str> = match &self.answers {
             Answers::Two { chosen, rejected, .. } => vec![chosen, rejected],
             Answers::One { completion, .. } => vec![completion],
-        }
+        };
+        let pairs = self.auxiliary.iter().flat_map(|auxiliary| &auxiliary.synthetic);
+        texts.extend(pairs.flat_map(|(first, second, _)| [first.as_str(), second.as_str()]));
+        texts
     }
 }
 
@@ -92,6 +107,37 @@ fn pair(item: &Item, rule: &PairRule) -> Result<Option<(Label, f64)>> {
         return Ok(None);
     }
     Ok(Some((if near { Label::Tie } else { Label::Prefer(label) }, rule.margin_scale * margin)))
+}
+
+/// `chosen_preference`, and `a_1`, `a_2`, `a_1_preference`: one each, or lists of them. Pairs of equal answers say nothing.
+fn opinion(item: &Item) -> Result<Option<Opinion>> {
+    let probability = |key: &str, value: &Value| {
+        let found = value.as_f64().filter(|share| (0.0..=1.0).contains(share));
+        found.ok_or_else(|| wrong(item, key, "from 0 to 1"))
+    };
+    let Some(said) = item.metadata.get("chosen_preference").filter(|value| !value.is_null()) else { return Ok(None) };
+    let preference = probability("chosen_preference", said)?;
+    let list = |key: &str| match item.metadata.get(key) {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(values)) => values.clone(),
+        Some(one) => vec![one.clone()],
+    };
+    let [first, second, said] = ["a_1", "a_2", "a_1_preference"].map(list);
+    if first.len() != second.len() || first.len() != said.len() {
+        return Err(wrong(item, "a_1", "as many answers as in `a_2` and numbers in `a_1_preference`"));
+    }
+    let mut synthetic = Vec::new();
+    for ((first, second), said) in first.iter().zip(&second).zip(&said) {
+        let text = |key: &str, value: &Value| {
+            value.as_str().map(str::to_string).ok_or_else(|| wrong(item, key, "an answer, or a list of them"))
+        };
+        let (first, second) = (text("a_1", first)?, text("a_2", second)?);
+        let said = probability("a_1_preference", said)?;
+        if first != second {
+            synthetic.push((first, second, said));
+        }
+    }
+    Ok(Some(Opinion { preference, synthetic }))
 }
 
 /// Probability that a single answer is good.

@@ -37,7 +37,9 @@ impl Sifted {
 struct Kept {
     name: String,
     train: Vec<Item>,
-    test: Vec<Item>,
+    /// `None` where there is no end to what is held out: it is that of the whole task.
+    test: Option<Vec<Item>>,
+    whole: Arc<dyn Task>,
 }
 
 impl Task for Kept {
@@ -46,16 +48,17 @@ impl Task for Kept {
     }
 
     fn len(&self, split: Split) -> Option<usize> {
-        Some(match split {
-            Split::Train => self.train.len(),
-            Split::Test => self.test.len(),
-        })
+        match split {
+            Split::Train => Some(self.train.len()),
+            Split::Test => self.test.as_ref().map(Vec::len),
+        }
     }
 
     fn item(&self, split: Split, index: u64) -> Result<Item> {
-        let items = match split {
-            Split::Train => &self.train,
-            Split::Test => &self.test,
+        let items = match (split, &self.test) {
+            (Split::Train, _) => &self.train,
+            (Split::Test, Some(test)) => test,
+            (Split::Test, None) => return self.whole.item(split, index),
         };
         let item = usize::try_from(index).ok().and_then(|index| items.get(index));
         item.cloned().ok_or_else(|| {
@@ -78,7 +81,7 @@ pub(crate) fn sifted(
     if whole.len().is_none() {
         return Ok((whole, Sifted::default()));
     }
-    let (kept, sifted) = sift(&*whole.share(), rule)?;
+    let (kept, sifted) = sift(whole.share(), rule)?;
     if kept.train.is_empty() {
         return Err(Problem::new(Kind::Data, "D040", format!("task `{}` has nothing left to train on", kept.name))
             .why(format!("{sifted:?} were sifted out"))
@@ -87,7 +90,8 @@ pub(crate) fn sifted(
     Ok((Prompts::over(Arc::new(kept), choice, "sifted", seed), sifted))
 }
 
-fn sift(task: &dyn Task, rule: &PairRule) -> Result<(Kept, Sifted)> {
+fn sift(whole: Arc<dyn Task>, rule: &PairRule) -> Result<(Kept, Sifted)> {
+    let task = &*whole;
     let mut sifted = Sifted::default();
     let mut seen = HashSet::new();
     // What is held out is read first: a row of both sides counts for the test.
@@ -97,7 +101,8 @@ fn sift(task: &dyn Task, rule: &PairRule) -> Result<(Kept, Sifted)> {
     let before = train.len();
     train.retain(|item| !held_out.contains(&item.prompt.plain()));
     sifted.leaked = before - train.len();
-    Ok((Kept { name: task.name().to_string(), train, test }, sifted))
+    let test = task.len(Split::Test).map(|_| test);
+    Ok((Kept { name: task.name().to_string(), train, test, whole }, sifted))
 }
 
 fn kept(
@@ -164,12 +169,17 @@ mod tests {
             pair(3, "", "b"),
             pair(4, "aa", "b"),
         ];
-        let rows = Rows(train, vec![pair(2, "aa", "c")]);
-        let (kept, sifted) = sift(&rows, &PairRule { near_tie: 0.5, near_ties: NearTies::Drop, ..rule() }).unwrap();
+        let rows = Arc::new(Rows(train, vec![pair(2, "aa", "c")]));
+        let (kept, sifted) =
+            sift(rows.clone(), &PairRule { near_tie: 0.5, near_ties: NearTies::Drop, ..rule() }).unwrap();
         let expected = Sifted { duplicates: 1, near_ties: 1, leaked: 1, contradicted: 1 };
         assert_eq!(sifted, expected);
-        assert_eq!((kept.train.len(), kept.test.len()), (3, 1), "one each of the contradicting, and the fourth prompt");
+        assert_eq!(
+            (kept.train.len(), kept.len(Split::Test)),
+            (3, Some(1)),
+            "one each of the contradicting, and the fourth prompt"
+        );
         let keep = PairRule { duplicates: Duplicates::Keep, ..rule() };
-        assert_eq!(sift(&rows, &keep).unwrap().0.train.len(), 5, "all but what is held out");
+        assert_eq!(sift(rows, &keep).unwrap().0.train.len(), 5, "all but what is held out");
     }
 }

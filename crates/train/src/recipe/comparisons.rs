@@ -13,6 +13,7 @@ use super::check::{Checker, refused};
 use super::nearest::listed;
 use super::raw::RawStage;
 use super::settings::Settings;
+use super::sources::MODEL;
 use super::supervised::{EarlyStop, RawEarlyStop};
 use super::tree::{self, Node, Tree};
 use super::{Stage, TaskChoice, Training, names};
@@ -22,7 +23,7 @@ pub(super) const REWARD_MODEL: &str = "reward-model";
 /// The kind of a stage that trains the policy on preferences.
 pub(super) const PREFERENCE: &str = "preference";
 /// Keys that only these stages have.
-pub(super) const COMPARISONS_ONLY: &[&str] = &["pairs"];
+pub(super) const COMPARISONS_ONLY: &[&str] = &["pairs", "auxiliary"];
 /// A patience that no stage reaches: looks are taken, and never end it.
 pub const NEVER: u64 = 1 << 31;
 
@@ -38,8 +39,20 @@ pub struct Comparisons {
     pub training: Training,
     /// How rows become examples.
     pub pairs: PairRule,
+    /// Who is asked beside the labels, where the loss debiases with it and the data do not say.
+    pub auxiliary: Option<AuxiliaryModel>,
     /// When held-out examples are looked at, and when they end the stage.
     pub early_stop: EarlyStop,
+}
+
+/// A model whose preferences debias the labels, about them and about pairs that the reference writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuxiliaryModel {
+    /// The directory of a reward model.
+    pub model: String,
+    /// Longest answer of the reference, in tokens; positive.
+    pub max_new_tokens: usize,
 }
 
 /// How rows become examples.
@@ -78,6 +91,20 @@ pub enum Duplicates {
     Drop,
     /// They count again: a vote each.
     Keep,
+}
+
+/// A model whose preferences `vrpo` debiases the labels with.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAuxiliary {
+    /// The directory of a reward model, or `stage.1`: the one that the first stage of this run makes. It must not have learned from
+    /// the comparisons of this stage. No default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Longest answer of the reference, in tokens; longer ones are left out. Default 256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_new_tokens: Option<u64>,
 }
 
 /// How rows of comparisons become examples.
@@ -149,7 +176,9 @@ impl Checker<'_> {
         let rate = suggested.unwrap_or(if target == Learns::Reward { 1e-4 } else { 1e-6 });
         let training = self.training(&raw, rate)?;
         self.enough_examples(&preference, training.prompts_per_step)?;
+        let auxiliary = raw.auxiliary.clone().map(|raw| self.auxiliary(raw, &preference)).transpose()?;
         let comparisons = Box::new(Comparisons {
+            auxiliary,
             task: self.task(raw.task)?,
             preference,
             training,
@@ -236,6 +265,22 @@ impl Checker<'_> {
         }
     }
 
+    fn auxiliary(&self, raw: RawAuxiliary, preference: &Preference) -> Result<AuxiliaryModel> {
+        let within = self.within("auxiliary");
+        let name = preference.method().name;
+        if preference.needs().synthetic_pairs.is_none() {
+            return Err(within
+                .wrong_table("R052", format!("`{name}` asks no auxiliary model"))
+                .hint("remove the table, or use `method = \"vrpo\"`"));
+        }
+        let model = raw.model.ok_or_else(|| within.missing("model"))?;
+        self.reward_model(&Map::from_iter([(MODEL.to_string(), json!(model))]), "auxiliary")?;
+        Ok(AuxiliaryModel {
+            model,
+            max_new_tokens: within.count("max_new_tokens", raw.max_new_tokens, 256, 1)? as usize,
+        })
+    }
+
     fn pairs(&self, raw: RawPairs) -> Result<PairRule> {
         let from_zero = |x: f64| (0.0..=1e6).contains(&x);
         let most = self.count("max_length", raw.max_length, 0, 0)?;
@@ -266,6 +311,12 @@ impl PairRule {
             ("duplicates", json!(self.duplicates)),
             ("max_length", json!(self.max_length.unwrap_or(0))),
         ]
+    }
+}
+
+impl AuxiliaryModel {
+    pub(super) fn entries(&self) -> Vec<(&'static str, Value)> {
+        vec![("model", json!(self.model)), ("max_new_tokens", json!(self.max_new_tokens))]
     }
 }
 

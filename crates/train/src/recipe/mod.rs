@@ -24,6 +24,7 @@ mod raw;
 mod raw_hint;
 mod raw_interleave;
 mod read;
+mod reward_model;
 mod schema;
 mod second_layer;
 mod settings;
@@ -42,7 +43,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use comparisons::{Comparisons, Duplicates, NEVER, NearTies, PairRule};
+pub use comparisons::{AuxiliaryModel, Comparisons, Duplicates, NEVER, NearTies, PairRule};
 pub use difficulty::Difficulty;
 pub use distill::{AnswerFilter, Distill};
 pub use exploration::{
@@ -453,11 +454,11 @@ impl Stage {
 
     /// Whether that model samples.
     pub fn samples_frozen(&self) -> bool {
-        let layer = match self {
-            Stage::Rl(rl) => rl.second_layer.as_ref(),
-            _ => None,
-        };
-        layer.is_some_and(|layer| layer.policies == Policies::Separate)
+        match self {
+            Stage::Rl(rl) => rl.second_layer.as_ref().is_some_and(|layer| layer.policies == Policies::Separate),
+            Stage::RewardModel(rule) | Stage::Preference(rule) => rule.auxiliary.is_some(),
+            _ => false,
+        }
     }
 
     /// Where prompts come from.

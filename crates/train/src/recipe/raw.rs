@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::adapter::RawAdapter;
-use super::comparisons::RawPairs;
+use super::comparisons::{RawAuxiliary, RawPairs};
 use super::difficulty::RawDifficulty;
 use super::distill::RawFilter;
 use super::exploration::{RawCurriculum, RawDynamicSampling, RawDynamicTemperature};
@@ -207,6 +207,9 @@ pub(super) struct RawStage {
     /// (reward-model, preference) How rows of comparisons become examples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pairs: Option<RawPairs>,
+    /// (reward-model, preference with `vrpo`) A model whose preferences debias the labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auxiliary: Option<RawAuxiliary>,
     /// (rl) When the run is called unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<RawHealth>,

@@ -16,7 +16,9 @@ use super::tree::{self, Node};
 use super::{RewardChoice, TaskChoice, names};
 
 /// Rewards that look at the machine when they are built: a program, a key, a sandbox. A recipe may be checked on another one.
-const OUTSIDE: &[&str] = &["command", "judge", "code"];
+const OUTSIDE: &[&str] = &["command", "judge", "code", MODEL];
+/// The reward that is a reward model; a table with this key needs no name.
+pub(super) const MODEL: &str = "model";
 /// The reward that stands for whichever checks the answers of the task at hand.
 const ANSWER: &str = "answer";
 
@@ -102,13 +104,17 @@ impl Checker<'_> {
         let (name, name_key, mut options) = match raw {
             RawReward::Text(name) => (name, key.to_string(), Map::new()),
             RawReward::Table(mut table) => {
-                let name = self.text_of(&mut table, key, "name")?.ok_or_else(|| {
+                let short = table.contains_key(MODEL).then(|| MODEL.to_string());
+                let name = self.text_of(&mut table, key, "name")?.or(short).ok_or_else(|| {
                     self.wrong_value("R004", key, "the key `name` is missing", "`name` belongs in this table")
                         .hint(format!("rewards are {}", listed(names::rewards())))
                 })?;
                 (name, format!("{key}.name"), table)
             }
         };
+        if name == MODEL {
+            self.reward_model(&options, key)?;
+        }
         let Some(named) = lapidary_reward::reward(&name) else {
             return Err(self.unknown("R012", "reward", &name_key, &name, &names::rewards()));
         };

@@ -98,6 +98,9 @@ fn sections(recipe: &Recipe) -> Vec<Section> {
                 let (header, place) = (format!("[stage.{loss}]"), format!("{path}.{loss}"));
                 sections.push(Section { header, path: place, entries: rule.settings() });
                 sections.push(Section::new("[stage.pairs]", format!("{path}.pairs"), rule.pairs.entries()));
+                if let Some(auxiliary) = &rule.auxiliary {
+                    sections.push(Section::new("[stage.auxiliary]", format!("{path}.auxiliary"), auxiliary.entries()));
+                }
                 let stop = rule.early_stop.entries();
                 sections.push(Section::new("[stage.early_stop]", format!("{path}.early_stop"), stop));
             }

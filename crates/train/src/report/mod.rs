@@ -5,6 +5,7 @@
 
 mod curves;
 mod data;
+mod over_optimisation;
 mod reliability;
 pub(crate) mod svg;
 pub(crate) mod text;
@@ -35,6 +36,7 @@ pub fn render(data: &ReportData) -> String {
         reliability::section(&data.calibrations),
         warnings(data),
         transitions::section(data),
+        over_optimisation::section(data),
         training(data),
         samples(data),
         details(data),

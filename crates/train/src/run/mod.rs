@@ -32,6 +32,7 @@ use crate::plan::Plan;
 use crate::prompts::Tasks;
 use crate::recipe::{Recipe, RoutingReplay, Stage};
 use crate::reference::Reference;
+use crate::reward_models;
 use crate::rollouts;
 use crate::run_dir::RunDirectory;
 use crate::stage::{Asks, StepReport, Work, prepare};
@@ -91,6 +92,8 @@ pub fn run(recipe: &Recipe, settings: &Settings, watch: &mut dyn Watch, stop: &S
     let mut tasks = Tasks::default();
     let recipe = &recipe.with_steps(&mut tasks)?;
     let directory = open_directory(recipe, settings, &ear)?;
+    let recipe = &recipe.with_reward_models(&settings.run_dir);
+    reward_models::install(settings.threads);
     let model = load_for(recipe, settings.threads)?;
     go(recipe, settings, directory, (model, tasks), &ear, stop)
 }
@@ -108,6 +111,8 @@ pub fn run_model(
     let mut tasks = Tasks::default();
     let recipe = &recipe.with_steps(&mut tasks)?;
     let directory = open_directory(recipe, settings, &ear)?;
+    let recipe = &recipe.with_reward_models(&settings.run_dir);
+    reward_models::install(settings.threads);
     go(recipe, settings, directory, (model, tasks), &ear, stop)
 }
 

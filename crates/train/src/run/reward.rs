@@ -1,7 +1,7 @@
 //! A reward model is made of the policy: the policy waits meanwhile, and the next stage goes on with it.
 //!
 //! ```text
-//! begin: policy ─▶ references/stage-N     train head and trunk     end: ─▶ reward-models/stage-N     next: policy ◀─ references/stage-N
+//! begin: policy ─▶ references/policy-N     train head and trunk     end: ─▶ reward-models/stage-N     next: policy ◀─ references/policy-N
 //! ```
 //! Checkpoints of the stage hold the reward model with both heads, so a run that is killed in it goes on with it.
 
@@ -14,10 +14,8 @@ use super::Run;
 use crate::checkpoint::{commit_directory, verify};
 use crate::disk::{require_space, write_whole};
 use crate::recipe::Stage;
+use crate::reward_models::ABOUT;
 use crate::state::RunState;
-
-/// What a reward model is known by, beside its weights.
-const ABOUT: &str = "reward_model.json";
 
 impl Run<'_, '_, '_> {
     /// Whether stage `stage` (from 0) trains a reward model.
@@ -31,7 +29,7 @@ impl Run<'_, '_, '_> {
         if !self.is_reward_model(stage) || stage + 1 == self.recipe.stages.len() {
             return Ok(());
         }
-        let path = self.directory.reference(stage);
+        let path = self.directory.policy(stage);
         make_parent(&path)?;
         require_space(
             path.parent().unwrap_or(&path),
@@ -52,7 +50,7 @@ impl Run<'_, '_, '_> {
     /// At the beginning of the stage after that: back to the policy.
     pub(super) fn take_policy_back(&mut self) -> Result<()> {
         let Some(expected) = self.state.comparison.policy.take() else { return Ok(()) };
-        let path = self.directory.reference(self.state.stage - 1);
+        let path = self.directory.policy(self.state.stage - 1);
         let found = verify(&path).and_then(|manifest| {
             if manifest.blake3 == expected { Ok(()) } else { Err("it is that of another run".to_string()) }
         });
