@@ -113,7 +113,7 @@ struct Inner {
 }
 
 impl Problem {
-    /// A problem with its stable code (letter = area: `R` recipe, `D` data, `M` model, `T` text, `W` reward, `N` numbers,
+    /// A problem with its stable code (letter = area: `R` recipe, `D` data, `M` model, `T` text, `W` reward, `E` worlds, `N` numbers,
     /// `S` state and run directory, `I` anything of the operating system).
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
         Problem(Box::new(Inner { kind, code, message: message.into(), place: None, why: Vec::new(), hint: None }))

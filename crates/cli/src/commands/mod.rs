@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod diagnose;
 mod doctor;
+mod env;
 mod eval;
 mod experiment;
 mod explain;
@@ -42,6 +43,8 @@ pub enum Command {
     Score(score::Score),
     Reward(reward::Reward),
     Replay(replay::Replay),
+    #[command(subcommand)]
+    Env(env::Env),
     Merge(merge::Merge),
     Inspect(inspect::Inspect),
     Explain(explain::Explain),
@@ -75,6 +78,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Command::Score(verb) => verb.run(&mut output)?,
         Command::Reward(verb) => verb.run(&mut output)?,
         Command::Replay(verb) => verb.run(&mut output)?,
+        Command::Env(verb) => verb.run(&mut output)?,
         Command::Merge(verb) => verb.run(&mut output)?,
         Command::Methods(verb) => verb.run(&mut output)?,
         Command::Tasks(verb) => verb.run(&mut output)?,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use lapidary_core::{Kind, Problem, Verdict};
-use lapidary_reward::{Example, InstructionAccuracy, build, detailed_json, reward, rewards};
+use lapidary_reward::{Example, InstructionAccuracy, SCORES, build, detailed_json, reward, rewards, score_calls};
 use serde_json::{Map, Value};
 
 use super::reward_test::RewardTest;
@@ -22,7 +22,8 @@ const SHOWN: usize = 40;
 ///
 /// A line of input is {"prompt": "…", "completion": "…", "answer": "…"}. With --json a line of output is
 /// {"score": x or null, "reason": "…"}; null is no verdict, which is never counted as 0. `ifeval` also reads
-/// "instruction_id_list" and "kwargs" and writes {"score": x, "strict": […], "loose": […]}.
+/// "instruction_id_list" and "kwargs" and writes {"score": x, "strict": […], "loose": […]}. `bfcl` and `tool-step` score calls instead:
+/// {"category": "simple", "function": […], "ground_truth": […], "output": [{"name": {arguments}}]}.
 #[derive(Args, Debug)]
 #[command(
     before_help = "Example: lapidary reward answer --input examples.jsonl --json",
@@ -57,8 +58,11 @@ impl Reward {
             return test.run(output);
         }
         let name = self.name.as_deref().unwrap_or_default();
+        if SCORES.contains(&name) {
+            return self.score_calls(name, output);
+        }
         if reward(name).is_none() {
-            let known: Vec<&str> = rewards().iter().map(|reward| reward.name).collect();
+            let known: Vec<&str> = rewards().iter().map(|reward| reward.name).chain(SCORES.iter().copied()).collect();
             let problem = Problem::new(Kind::Usage, "W001", format!("there is no reward `{name}`"));
             return Err(problem.hint(did_you_mean(name, &known)).into());
         }
@@ -88,6 +92,29 @@ impl Reward {
             return Ok(());
         }
         scored.show(output)
+    }
+
+    /// Scores of calls that are given as calls: {"category", "function", "ground_truth", "output"}.
+    fn score_calls(&self, name: &str, output: &mut Output) -> Outcome {
+        if let Some(set) = self.set.first() {
+            let problem = Problem::new(Kind::Usage, "W002", format!("`{name}` has no options, got `{set}`"));
+            return Err(problem.into());
+        }
+        let (mut count, mut right, mut unscored) = (0, 0, 0);
+        for line in input::lines(&self.input, output)? {
+            let verdict = score_calls(name, &line?.object()?);
+            count += 1;
+            right += usize::from(verdict.value() == Some(1.0));
+            unscored += usize::from(verdict.value().is_none());
+            if output.json {
+                let score = verdict.value().map(|score| u8::from(score == 1.0));
+                output.json(&serde_json::json!({ "score": score, "reason": verdict.reason() }))?;
+            }
+        }
+        if output.json {
+            return Ok(());
+        }
+        output.line(theme::bold(format!("{right} of {count} right, {unscored} without a verdict")))
     }
 }
 

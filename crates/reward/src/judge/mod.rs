@@ -4,6 +4,7 @@
 //! completion stands between marks that carry its own hash, so that it cannot close them; only the judge's reply is searched
 //! for a score, and a reply with two different ones has none.
 
+mod chat;
 mod client;
 mod prompt;
 
@@ -19,6 +20,7 @@ use crate::format::pattern;
 use crate::options::{OptionInfo, OptionKind, Options};
 use crate::registry::RewardInfo;
 use crate::{Attempt, Reward};
+pub use chat::ChatEndpoint;
 use client::{Client, Patience};
 use prompt::Template;
 
