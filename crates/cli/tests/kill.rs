@@ -146,6 +146,78 @@ every = 2
 keep = 2
 "#;
 
+/// Stages that feed each other: pairs of the model's own confidence, a preference stage that learns from them, rewards, and answers that
+/// pass as demonstrations. Drawn answers of a fresh model have a number now and then.
+const CHAINED: &str = r#"
+seed = 11
+model = "tiny"
+
+[[stage]]
+kind = "sft"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+steps = 2
+prompts_per_step = 4
+learning_rate = 0.003
+
+[[stage]]
+kind = "self-feedback"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+steps = 2
+prompts_per_step = 4
+samples_per_prompt = 6
+max_new_tokens = 24
+temperature = 1.0
+
+[stage.confidence]
+statistic = "predictive_probability"
+span = "last_number"
+
+[stage.ranking]
+min_confidence = 0.0
+
+[[stage]]
+kind = "preference"
+method = "dpo"
+task = { pairs = "stage.2", test_fraction = 0 }
+steps = 2
+prompts_per_step = 4
+learning_rate = 0.001
+
+[[stage]]
+kind = "rl"
+method = "grpo"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+reward = ["answer", { name = "length", weight = 0.05, max = 16 }]
+steps = 4
+prompts_per_step = 4
+samples_per_prompt = 4
+max_new_tokens = 8
+learning_rate = 0.001
+
+[stage.grpo]
+kl_coefficient = 0.02
+
+[[stage]]
+kind = "distill"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+reward = [{ name = "length", max = 16 }]
+steps = 2
+prompts_per_step = 4
+samples_per_prompt = 4
+max_new_tokens = 8
+learning_rate = 0.001
+
+[stage.filter]
+pass = -1
+
+[eval]
+prompts = 8
+
+[checkpoint]
+every = 2
+keep = 2
+"#;
+
 const KILLS: u64 = 40;
 /// A run is killed at most so often before it may end; a run that is killed for ever proves nothing.
 const KILLS_PER_RUN: u64 = 5;
@@ -180,7 +252,9 @@ impl Place {
         let root = self.0.path().join("run");
         let mut files = BTreeMap::new();
         files.insert("metrics.jsonl".to_string(), std::fs::read(root.join("metrics.jsonl")).unwrap());
-        for folder in ["rollouts", "evaluations", "checkpoints/step-000012", "checkpoints/step-000012/state"] {
+        let last = ["checkpoints/step-000012", "checkpoints/step-000012/state"];
+        let rare = ["traces", "pairs"].into_iter().filter(|folder| root.join(folder).exists());
+        for folder in ["rollouts", "evaluations"].into_iter().chain(last).chain(rare) {
             for entry in std::fs::read_dir(root.join(folder)).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
@@ -205,15 +279,16 @@ fn reference(recipe: &str, threads: &str) -> (BTreeMap<String, Vec<u8>>, Duratio
     place.finish(threads);
     let seconds = started.elapsed();
     let result = place.result();
-    assert!(result.keys().filter(|name| name.starts_with("rollouts/")).count() >= 7);
+    assert!(result.keys().filter(|name| name.starts_with("rollouts/")).count() >= 6);
     assert!(result.contains_key("checkpoints/step-000012/model.safetensors"));
     (result, seconds)
 }
 
 #[test]
 fn killed_at_random_times() {
-    let recipes = [RECIPE, EXPLORING, INTERLEAVED];
+    let recipes = [RECIPE, EXPLORING, INTERLEAVED, CHAINED];
     let expected = recipes.map(|recipe| reference(recipe, "2"));
+    assert!(expected[3].0["pairs/stage-02.jsonl"].len() > 100, "there are pairs to learn from");
     let wanted = std::env::var("LAPIDARY_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
     let root = Key::new(7, Purpose::Bootstrap);
     let (mut kills, mut runs) = (0, 0);

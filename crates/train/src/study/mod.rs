@@ -31,6 +31,7 @@ const STUDIES: &[(&str, &str)] = &[
     ("uft", include_str!("studies/uft.toml")),
     ("relift", include_str!("studies/relift.toml")),
     ("rlsf", include_str!("studies/rlsf.toml")),
+    ("rlsf-paper", include_str!("studies/rlsf-paper.toml")),
 ];
 
 /// Names of the studies that come with the program.
