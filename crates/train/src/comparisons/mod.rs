@@ -4,7 +4,7 @@
 //! item ─▶ chosen, rejected (or one judged answer) ─▶ rows ─▶ rewards r = head, or β·(logp − logp_ref) ─▶ loss(r_w, r_l) ─▶ update
 //! ```
 //! Rows are packed as everywhere; the two answers of a comparison share their prompt's computation. Which rows are learned from
-//! is decided before the first step ([`sift`]) and, where it takes tokens to know, as they come.
+//! is decided before the first step (`sift.rs`) and, where it takes tokens to know, as they come.
 
 mod auxiliary;
 mod batch;
