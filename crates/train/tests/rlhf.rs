@@ -117,3 +117,97 @@ fn a_reward_model_that_no_earlier_stage_makes_is_refused_where_it_is_named() {
         LOOP.replace("method = \"vrpo\"", "method = \"dpo\"").replace("[stage.vrpo]\nsynthetic_pairs = 2\n", "");
     assert_eq!(refused(&elsewhere).code(), "R052");
 }
+
+/// RLSF (arXiv 2507.21931) between demonstrations and distillation: `sft → self-feedback → reward-model → rl → distill`.
+const RLSF: &str = r#"
+seed = 11
+name = "rlsf"
+model = "tiny"
+
+[[stage]]
+kind = "sft"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+steps = 1
+prompts_per_step = 4
+learning_rate = 0.003
+
+[[stage]]
+kind = "self-feedback"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+steps = 2
+prompts_per_step = 4
+samples_per_prompt = 6
+max_new_tokens = 24
+temperature = 1.0
+
+[stage.confidence]
+statistic = "predictive_probability"
+span = "last_number"
+
+[stage.ranking]
+min_confidence = 0.0
+
+[[stage]]
+kind = "reward-model"
+task = { pairs = "stage.2", test_fraction = 0 }
+steps = 2
+prompts_per_step = 4
+learning_rate = 1e-3
+
+[[stage]]
+kind = "rl"
+method = "ppo"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+reward = [{ model = "stage.3" }]
+steps = 2
+prompts_per_step = 4
+samples_per_prompt = 2
+max_new_tokens = 8
+
+[[stage]]
+kind = "distill"
+task = { name = "chain-sum", style = "terse", max_terms = 2, max_digits = 1 }
+reward = [{ model = "stage.3" }]
+steps = 1
+prompts_per_step = 4
+samples_per_prompt = 2
+max_new_tokens = 8
+
+[stage.filter]
+pass = -100
+
+[eval]
+prompts = 0
+
+[checkpoint]
+every = 2
+"#;
+
+/// The run of a recipe, and that it ends in the same bytes wherever it was stopped.
+fn whole_and_stopped(text: &str, steps: u64) -> tempfile::TempDir {
+    let recipe = recipe_of(text);
+    let go = |directory: &Path, watch: &mut dyn Watch, stop: &StopFlag| run(&recipe, &settings(directory), watch, stop);
+    let whole = tempfile::tempdir().unwrap();
+    assert_eq!(go(whole.path(), &mut Silent, &StopFlag::default()).unwrap().step, steps);
+    for step in 1..steps {
+        let directory = tempfile::tempdir().unwrap();
+        let stop = StopFlag::default();
+        go(directory.path(), &mut StopAt { step, stop: stop.clone() }, &stop).unwrap_err();
+        go(directory.path(), &mut Silent, &StopFlag::default()).unwrap();
+        assert_eq!(differences(&result_of(whole.path()), &result_of(directory.path())), Vec::<String>::new(), "{step}");
+    }
+    whole
+}
+
+/// As a whole model, and, as the paper has it, with an adapter on a model that is there already.
+#[test]
+fn self_feedback_becomes_a_reward_and_the_chain_ends_in_the_same_bytes_wherever_it_was_stopped() {
+    let whole = whole_and_stopped(RLSF, 8);
+    assert!(whole.path().join("reward-models/stage-3/model.safetensors").exists());
+    let rows = read_rows(&whole.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(rows.iter().filter(|row| row.stage == 4 && row.get("rewards/model/mean").is_some()).count(), 2);
+    let model = whole.path().join("checkpoints/step-000008");
+    let adapter = format!("model = {model:?}\n\n[adapter]\nrank = 2\nalpha = 4\nrslora = true\n");
+    let adapted = whole_and_stopped(&RLSF.replace("model = \"tiny\"\n", &adapter), 8);
+    assert!(adapted.path().join("reward-models/stage-3/adapter_model.safetensors").exists());
+}
