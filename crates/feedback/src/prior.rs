@@ -1,14 +1,11 @@
 //! Probabilities after positives were sampled more often than they are.
 
+pub use lapidary_statistics::sigmoid;
+
 /// ln(p/(1 − p)) of a probability in (0, 1).
 pub fn logit(p: f64) -> f64 {
     assert!(p > 0.0 && p < 1.0, "a logit of {p}");
     p.ln() - (-p).ln_1p()
-}
-
-/// `1/(1 + e^−z)`.
-pub fn sigmoid(z: f64) -> f64 {
-    if z >= 0.0 { 1.0 / (1.0 + (-z).exp()) } else { z.exp() / (1.0 + z.exp()) }
 }
 
 /// The logit as it would be at the base rate: `z − logit(π_s) + logit(π)` for a model that was trained with a share π_s of positives (King &

@@ -38,7 +38,7 @@ pub use multiplicity::{benjamini_hochberg, holm};
 pub use power::{Baseline, Design, detectable, power, units_per_arm};
 pub use probability_score::{ProbabilityScore, average_precision, log_loss, probability_score};
 pub use ratio::{Ratio, ratio};
-pub use recalibration::{Platt, isotonic, platt, temperature};
+pub use recalibration::{Platt, isotonic, platt, sigmoid, temperature};
 pub use sample_ratio::{SampleRatio, sample_ratio, uniformity};
 pub use sequential::{Mixture, running_minimum};
 pub use special::{

@@ -23,7 +23,8 @@ impl Platt {
     }
 }
 
-fn sigmoid(z: f64) -> f64 {
+/// `1/(1 + e^−z)`, without an overflow at either end.
+pub fn sigmoid(z: f64) -> f64 {
     if z >= 0.0 { 1.0 / (1.0 + (-z).exp()) } else { z.exp() / (1.0 + z.exp()) }
 }
 

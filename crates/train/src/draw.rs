@@ -278,8 +278,8 @@ impl Drawing<'_, '_> {
 }
 
 /// Right answers among those with a verdict.
-pub(crate) fn right_of(group: &[Sampled], right_from: f64) -> (u64, u64) {
-    let rewards = group.iter().filter_map(|sampled| sampled.verdict.value());
+pub(crate) fn right_of<'a>(samples: impl IntoIterator<Item = &'a Sampled>, right_from: f64) -> (u64, u64) {
+    let rewards = samples.into_iter().filter_map(|sampled| sampled.verdict.value());
     rewards.fold((0, 0), |(right, judged), reward| (right + u64::from(f64::from(reward) >= right_from), judged + 1))
 }
 

@@ -6,10 +6,10 @@ mod common;
 
 use std::path::Path;
 
-use common::{StopAt, differences, go, go_watched, recipe_of, result_of};
+use common::{go, recipe_of, stopped_anywhere};
 use lapidary_core::Kind;
+use lapidary_train::Recipe;
 use lapidary_train::metrics::{Row, describe, read_rows};
-use lapidary_train::{Recipe, StopFlag, fault};
 
 const SFT: &str = r#"
 seed = 5
@@ -100,37 +100,11 @@ fn rows(directory: &Path) -> Vec<Row> {
     read_rows(&directory.join("metrics.jsonl")).unwrap()
 }
 
-/// Stops the chain after each of its steps and goes on; then the control, with a piece of the state forgotten after step `at`.
-fn stopped_anywhere(recipe: &str, steps: u64, (at, field): (u64, &str)) {
-    let whole = tempfile::tempdir().unwrap();
-    assert_eq!(go(whole.path(), recipe).unwrap().step, steps);
-    let expected = result_of(whole.path());
-    let stopped = |step: u64| {
-        let directory = tempfile::tempdir().unwrap();
-        let stop = StopFlag::default();
-        let _ = go_watched(directory.path(), recipe, &mut StopAt { step, stop: stop.clone() }, &stop);
-        directory
-    };
-    for step in 1..steps {
-        let directory = stopped(step);
-        go(directory.path(), recipe).unwrap();
-        assert_eq!(differences(&expected, &result_of(directory.path())), Vec::<String>::new(), "{step}");
-    }
-    fault::arm_omission(field);
-    let directory = stopped(at);
-    fault::disarm();
-    let same = go(directory.path(), recipe).is_ok() && differences(&expected, &result_of(directory.path())).is_empty();
-    assert!(!same, "nobody noticed that `{field}` was forgotten");
-    for (name, _) in rows(whole.path()).iter().flat_map(|row| &row.values) {
-        assert!(describe(name).is_some(), "`{name}` is not in the catalogue");
-    }
-}
-
 /// The chain of issue 7, and beside it the one that learns from the pairs as DPO does.
 #[test]
 fn a_chain_stopped_inside_any_of_its_stages_ends_in_the_bytes_of_a_whole_one() {
-    stopped_anywhere(&[SFT, SELF_FEEDBACK, RL, DISTILL, REST].concat(), 9, (6, "reference"));
-    stopped_anywhere(&[SFT, SELF_FEEDBACK, PREFERENCE, RL, DISTILL, REST].concat(), 13, (6, "cursors"));
+    stopped_anywhere(&[SFT, SELF_FEEDBACK, RL, DISTILL, REST].concat(), 9, &["reference"], 6);
+    stopped_anywhere(&[SFT, SELF_FEEDBACK, PREFERENCE, RL, DISTILL, REST].concat(), 13, &["cursors"], 6);
 }
 
 #[test]
@@ -141,6 +115,9 @@ fn pairs_of_a_stage_are_what_it_wrote() {
     let rows = rows(directory.path());
     let first = rows.iter().find(|row| row.stage == 3).unwrap();
     let skipped = first.get("pairs/duplicates").unwrap();
+    for (name, _) in rows.iter().flat_map(|row| &row.values) {
+        assert!(describe(name).is_some(), "`{name}` is not in the catalogue");
+    }
     assert!(written > 10 && skipped < written as f64, "{written} pairs, {skipped} of them said twice");
     assert!(rows.iter().any(|row| row.stage == 3 && row.get("eval/loss").is_some()), "some are held out");
     // The same stage over the file as it is learns the same.

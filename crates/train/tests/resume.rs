@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{CRITIC, EXPLORING, LEVELLED, ONE_SHOT, RECIPE, StopAt, differences, go, go_watched, result_of};
+use common::{
+    CRITIC, EXPLORING, LEVELLED, ONE_SHOT, RECIPE, StopAt, differences, go, go_watched, result_of, stopped_anywhere,
+};
 use lapidary_core::Kind;
 use lapidary_train::fault::{self, Action};
 use lapidary_train::{Silent, StopFlag};
@@ -99,29 +101,6 @@ fn a_stopped_run_with_a_critic_ends_in_the_bytes_of_a_whole_one() {
 #[test]
 fn a_stopped_one_shot_run_ends_in_the_bytes_of_a_whole_one() {
     stopped_anywhere(ONE_SHOT, 6, &["one_shot", "reference", "cursors"], 3);
-}
-
-/// Stops a run after each of its steps and goes on; then the control, with a field of the state forgotten at step `at`.
-fn stopped_anywhere(recipe: &str, steps: u64, fields: &[&str], at: u64) {
-    let whole = tempfile::tempdir().unwrap();
-    go(whole.path(), recipe).unwrap();
-    for step in 1..steps {
-        let directory = tempfile::tempdir().unwrap();
-        let stop = StopFlag::default();
-        go_watched(directory.path(), recipe, &mut StopAt { step, stop: stop.clone() }, &stop).unwrap_err();
-        go(directory.path(), recipe).unwrap();
-        assert_eq!(differences(&result_of(whole.path()), &result_of(directory.path())), Vec::<String>::new(), "{step}");
-    }
-    for field in fields {
-        let directory = tempfile::tempdir().unwrap();
-        let stop = StopFlag::default();
-        fault::arm_omission(field);
-        let _ = go_watched(directory.path(), recipe, &mut StopAt { step: at, stop: stop.clone() }, &stop);
-        fault::disarm();
-        let resumed = go(directory.path(), recipe);
-        let same = resumed.is_ok() && differences(&result_of(whole.path()), &result_of(directory.path())).is_empty();
-        assert!(!same, "nobody noticed that `{field}` was forgotten");
-    }
 }
 
 /// The control: where a piece of state is left out, the same comparison must fail.

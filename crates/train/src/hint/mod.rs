@@ -193,15 +193,13 @@ fn outcomes(step: &Step, right_from: f64) -> Metrics {
         }
     }
     let groups = step.fresh_groups();
-    let solved = groups.iter().filter(|group| right_of(group, right_from).0 > 0).count();
+    let solved = groups.iter().filter(|group| right_of(*group, right_from).0 > 0).count();
     metrics.push(("hint/solved".into(), solved as f64 / groups.len().max(1) as f64));
     metrics
 }
 
 /// Of those with a verdict; `None` without any.
 fn share_of_right<'a>(samples: impl Iterator<Item = &'a Sampled>, right_from: f64) -> Option<f64> {
-    let rewards = samples.filter_map(|sampled| sampled.verdict.value());
-    let (right, all) = rewards
-        .fold((0u64, 0u64), |(right, all), reward| (right + u64::from(f64::from(reward) >= right_from), all + 1));
+    let (right, all) = right_of(samples, right_from);
     (all > 0).then(|| right as f64 / all as f64)
 }

@@ -326,6 +326,14 @@ impl Checker<'_> {
         }
     }
 
+    /// The kind that stage `stage` (from 0) is written to have.
+    pub(super) fn kind_of(&self, stage: usize) -> Option<&str> {
+        match &self.tree.get(&format!("stage.{}.kind", stage + 1))?.value {
+            tree::Value::Text(kind) => Some(kind),
+            _ => None,
+        }
+    }
+
     /// The first of `keys` that the stage has.
     fn given(&self, keys: &[&'static str]) -> Option<&'static str> {
         keys.iter().copied().find(|key| self.tree.get(&self.path(key)).is_some())

@@ -249,16 +249,13 @@ impl Checker<'_> {
 
     /// `task = { pairs = "stage.2" }`: the pairs of an earlier stage of self-feedback, for a stage that learns from pairs.
     pub(super) fn pairs_of(&self, stage: &str, options: Map<String, Value>) -> Result<TaskChoice> {
-        let number = |name: &str| name.strip_prefix("stage.")?.parse::<usize>().ok()?.checked_sub(1);
-        let kind = |stage: usize| match self.tree.get(&format!("stage.{}.kind", stage + 1)).map(|node| &node.value) {
-            Some(tree::Value::Text(kind)) => kind.as_str(),
-            _ => "",
-        };
         let wrong = |message: String| self.wrong_value("R053", "task.pairs", message, "these pairs");
-        let Some(own) = number(&self.table).filter(|own| [REWARD_MODEL, PREFERENCE].contains(&kind(*own))) else {
+        let learns = |own: &usize| matches!(self.kind_of(*own), Some(REWARD_MODEL | PREFERENCE));
+        let Some(own) = names::stage_of(&self.table).filter(learns) else {
             return Err(wrong("only a reward-model or a preference stage learns from pairs".into()));
         };
-        match number(stage).filter(|maker| *maker < own && kind(*maker) == names::SELF_FEEDBACK) {
+        let writes = |maker: &usize| *maker < own && self.kind_of(*maker) == Some(names::SELF_FEEDBACK);
+        match names::stage_of(stage).filter(writes) {
             Some(maker) => Ok(TaskChoice { name: String::new(), path: None, pairs: Some(maker), options }),
             None => Err(wrong(format!("`{stage}` is no earlier stage of kind `self-feedback`"))
                 .hint("count the stages from 1: `task = { pairs = \"stage.2\" }`; for a file write `path`")),

@@ -13,6 +13,11 @@ pub(super) fn tasks() -> Vec<&'static str> {
 /// The task that reads files.
 pub(super) const DATA: &str = "data";
 
+/// The stage (from 0) that `stage.2` means: how a recipe names one of its own stages.
+pub(super) fn stage_of(name: &str) -> Option<usize> {
+    name.strip_prefix("stage.")?.parse::<usize>().ok()?.checked_sub(1)
+}
+
 /// The kind of a stage that writes pairs.
 pub(super) const SELF_FEEDBACK: &str = "self-feedback";
 

@@ -6,14 +6,11 @@ use lapidary_core::{Kind, Problem, Result};
 use serde_json::{Map, Value};
 
 use super::check::Checker;
+use super::comparisons::REWARD_MODEL;
+use super::names::stage_of;
 use super::sources::MODEL;
 use super::{Recipe, RewardChoice, Stage};
 use crate::run_dir::reward_model_at;
-
-/// The stage (from 0) that `stage.2` means.
-fn stage_of(model: &str) -> Option<usize> {
-    model.strip_prefix("stage.")?.parse::<usize>().ok()?.checked_sub(1)
-}
 
 fn model_of(options: &Map<String, Value>) -> Option<&str> {
     options.get(MODEL).and_then(Value::as_str)
@@ -25,11 +22,7 @@ impl Checker<'_> {
         let Some(stage) = model_of(options).and_then(stage_of) else { return Ok(()) };
         let own = self.table.strip_prefix("stage.").and_then(|own| own.split('.').next()?.parse::<usize>().ok());
         let before = own.is_none_or(|own| stage + 1 < own);
-        let kind = self.tree.get(&format!("stage.{}.kind", stage + 1));
-        let makes = kind.is_some_and(
-            |node| matches!(&node.value, super::tree::Value::Text(kind) if kind == super::comparisons::REWARD_MODEL),
-        );
-        if before && makes {
+        if before && self.kind_of(stage) == Some(REWARD_MODEL) {
             return Ok(());
         }
         let message = format!("stage {} has made no reward model by then", stage + 1);

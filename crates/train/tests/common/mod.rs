@@ -11,7 +11,7 @@ use lapidary_engine::Engine;
 use lapidary_testkit::Bigram;
 use lapidary_text::Tokenizer;
 use lapidary_train::model::LoadedModel;
-use lapidary_train::{Notice, Outcome, Recipe, Settings, Silent, StopFlag, Watch, run_model};
+use lapidary_train::{Notice, Outcome, Recipe, Settings, Silent, StopFlag, Watch, fault, run_model};
 
 /// Two kinds of stage, a KL term against a frozen reference, several updates per rollout, evaluations, and checkpoints at
 /// steps 3, 4, 6, 7 and 9 of the run.
@@ -315,4 +315,27 @@ fn add(root: &Path, name: &str, files: &mut BTreeMap<String, Vec<u8>>) {
 pub fn differences(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     names.into_iter().filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
+}
+
+/// Stops a run after each of its steps and goes on; then the control, with a field of the state forgotten at step `at`.
+pub fn stopped_anywhere(recipe: &str, steps: u64, fields: &[&str], at: u64) {
+    let whole = tempfile::tempdir().unwrap();
+    go(whole.path(), recipe).unwrap();
+    for step in 1..steps {
+        let directory = tempfile::tempdir().unwrap();
+        let stop = StopFlag::default();
+        go_watched(directory.path(), recipe, &mut StopAt { step, stop: stop.clone() }, &stop).unwrap_err();
+        go(directory.path(), recipe).unwrap();
+        assert_eq!(differences(&result_of(whole.path()), &result_of(directory.path())), Vec::<String>::new(), "{step}");
+    }
+    for field in fields {
+        let directory = tempfile::tempdir().unwrap();
+        let stop = StopFlag::default();
+        fault::arm_omission(field);
+        let _ = go_watched(directory.path(), recipe, &mut StopAt { step: at, stop: stop.clone() }, &stop);
+        fault::disarm();
+        let resumed = go(directory.path(), recipe);
+        let same = resumed.is_ok() && differences(&result_of(whole.path()), &result_of(directory.path())).is_empty();
+        assert!(!same, "nobody noticed that `{field}` was forgotten");
+    }
 }

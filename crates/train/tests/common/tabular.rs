@@ -152,7 +152,7 @@ impl Engine for Tabular {
         Ok(())
     }
     fn restore(&mut self, _: &Path, _: &Path) -> Result<()> {
-        unimplemented!("these runs are never resumed")
+        unreachable!("these runs are never resumed")
     }
     fn reset_optimizer(&mut self) {}
 }
